@@ -1,0 +1,1 @@
+"""Readers of k-space containers and writers of images."""

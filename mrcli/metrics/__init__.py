@@ -1,0 +1,1 @@
+"""Image quality and consistency with the measured samples."""

@@ -1,0 +1,1 @@
+"""Physics of Cartesian MRI in torch: knows no file, no model, no command."""

@@ -1,0 +1,1 @@
+"""Use cases: they return results, never print, never exit."""
