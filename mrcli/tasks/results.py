@@ -1,0 +1,45 @@
+"""What every task returns: a JSON document and an exit code, rendered by the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mrcli.errors import MrcliError, PartialFailure
+
+
+class TaskResult(Protocol):
+    """The outcome of one command."""
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code that the command ends with."""
+
+    def document(self) -> dict[str, object]:
+        """Return the command's own keys of the JSON document."""
+
+
+@dataclass(frozen=True)
+class ErrorReport:
+    """A failure as data: what the JSON key ``error`` holds."""
+
+    code: str
+    message: str
+    file: str | None
+    hint: str | None
+    exit_code: int
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON form, without the exit code, which stands at the top level."""
+        return {"code": self.code, "message": self.message, "file": self.file, "hint": self.hint}
+
+
+def report_error(error: MrcliError, file: str | None = None) -> ErrorReport:
+    """Turn an exception into data; the code is the name of its class."""
+    return ErrorReport(type(error).__name__, error.message, file, error.hint, error.exit_code)
+
+
+def batch_exit_code(errors: Sequence[ErrorReport], n_items: int) -> int:
+    """Return 0 if all went well, 8 if some failed, and if all failed the first one's own code."""
+    if not errors:
+        return 0
+    return PartialFailure.exit_code if len(errors) < n_items else errors[0].exit_code
