@@ -25,7 +25,8 @@ class Reader:
 
     `sniff` reads as little as possible, raises nothing for foreign content, and never decides by
     the file's name. `open` returns the header at once and k-space slice by slice; it raises
-    `DataError` naming file, field and format.
+    `DataError` naming file, field and format. `open_with_axes` is there only where the container
+    cannot tell its own axes; it takes their stored order, such as ``x,y,coil,slice,frame``.
     """
 
     name: str
@@ -33,3 +34,4 @@ class Reader:
     needs: str  # what the file must hold, one line
     sniff: Callable[[Path], Match]
     open: Callable[[Path], Scan]
+    open_with_axes: Callable[[Path, str], Scan] | None = None

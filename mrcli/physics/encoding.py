@@ -9,8 +9,10 @@ computed once (`decouple_readout`) and the model needs transforms along y only, 
 as its answer. `CartesianEncoding.axes` says which of the two the operator is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
 from torch.fft import fftn, fftshift, ifftn, ifftshift
 
 from mrcli.errors import ShapeError
@@ -73,9 +75,12 @@ def decouple_readout(kspace: KSpace, mask: SamplingMask) -> tuple[KSpace, Sampli
     For line masks the data come back as ``(ky, x)`` and the mask with a readout axis of 1;
     for all others nothing changes.
     """
-    if is_constant_along_readout(mask):
-        return ifftc(kspace, _X_ONLY), mask[..., :1], Y_ONLY
-    return kspace, mask, YX
+    if not is_constant_along_readout(mask):
+        return kspace, mask, YX
+    lines = torch.empty_like(kspace)
+    for index, frame in enumerate(kspace):  # one at a time: the shifts are copies
+        lines[index] = ifftc(frame, _X_ONLY)
+    return lines, mask[..., :1], Y_ONLY
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
@@ -101,10 +106,21 @@ class CartesianEncoding:
         self._require_fit(kspace.shape)
         return reduce_coils(ifftc(self.mask * kspace, self.axes), self.maps)
 
+    def of_frame(self, frame: int) -> "CartesianEncoding":
+        """Return the operator of one frame of ``(frame, coil, y, x)`` data, without that axis."""
+        maps, mask = _frame_of(self.maps, frame), _frame_of(self.mask, frame)
+        return replace(self, maps=maps, mask=mask)
+
     def _require_fit(self, data: tuple[int, ...]) -> None:
         _require_shareable("maps", self.maps.shape, data)
         readout = data[-1] if self.mask.shape[-1] > 1 else 1
         _require_shareable("mask", self.mask.shape, (*data[:-3], 1, data[-2], readout))
+
+
+def _frame_of(shareable: Tensor, frame: int) -> Tensor:
+    if shareable.ndim == 3:
+        return shareable
+    return shareable[frame if len(shareable) > 1 else 0]
 
 
 def _require_shareable(name: str, own: tuple[int, ...], needed: tuple[int, ...]) -> None:

@@ -1,0 +1,173 @@
+"""Options that verbs share; each is written once, so that it means the same everywhere."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+from typer.core import TyperGroup
+
+from mrcli.config import find_config, read_config
+from mrcli.errors import InputError
+
+INPUT_PANEL = "Input"
+OUTPUT_PANEL = "Output"
+METHOD_PANEL = "Method"
+SITE_PANEL = "Site"
+MACHINE_PANEL = "Machine"
+SHARED_PANEL = "Shared options"
+
+# a file that changes the form of the output, or names another file, would surprise scripts
+_NOT_IN_A_FILE = {"json", "config", "help", "version"}
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+class Parameterised(Protocol):
+    """A command as seen here; Typer does not export the class that it stands for."""
+
+    @property
+    def params(self) -> Sequence[Any]:
+        """Return its arguments and options."""
+
+
+def expand_standard_input(context: typer.Context, paths: list[Path]) -> list[Path]:
+    """Replace ``-`` by the paths that standard input lists, one per line."""
+    if context.resilient_parsing:  # shell completion reads no input
+        return paths
+    if paths.count(Path("-")) > 1:
+        raise typer.BadParameter("standard input (-) can be read once only")
+    listed = [_listed_paths() if path == Path("-") else [path] for path in paths]
+    return [path for group in listed for path in group]
+
+
+def _listed_paths() -> list[Path]:
+    paths = [Path(line) for line in sys.stdin.read().splitlines() if line.strip()]
+    if not paths:
+        raise InputError(
+            "standard input lists no path", hint="write one path per line, or name the paths"
+        )
+    return paths
+
+
+def load_config(context: typer.Context, given: Path | None) -> Path | None:
+    """Make what the configuration file says the defaults of this verb; return the file."""
+    path = find_config(given, Path())
+    if context.resilient_parsing or path is None:
+        return path
+    verb, group = context.info_name or "", context.parent and context.parent.command
+    commands = group.commands if isinstance(group, TyperGroup) else {verb: context.command}
+    names = {known: option_names(command) for known, command in commands.items()}
+    # a file serves all verbs, so all its sections are checked, not only that of this verb
+    section = read_config(path, names)[verb]
+    context.default_map = {names[verb][key]: value for key, value in section.items()}
+    return path
+
+
+def option_names(command: Parameterised) -> dict[str, str]:
+    """Return, for each key that a file may hold, the name of the parameter it sets."""
+    options = [o for o in command.params if o.param_type_name == "option"]
+    names = {max(option.opts, key=len).lstrip("-"): option.name for option in options}
+    return {key: name for key, name in names.items() if key not in _NOT_IN_A_FILE}
+
+
+def check_device(device: str) -> str:
+    """Return the name of a device; whether it is there is known when it is used."""
+    if not _DEVICE.fullmatch(device):
+        raise typer.BadParameter(f"{device!r} is not a device: auto, cpu, cuda or cuda:N")
+    return device
+
+
+def without_color(is_wanted: bool) -> bool:
+    """Turn colour off for this process and those it starts."""
+    if is_wanted:
+        os.environ["NO_COLOR"] = "1"
+    return is_wanted
+
+
+PathsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH",
+        help="Files or folders (searched recursively, hidden files skipped), or - for a list "
+        "on standard input.",
+        callback=expand_standard_input,
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print exactly one JSON document, also on failure.",
+        rich_help_panel=SHARED_PANEL,
+    ),
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "-q",
+        "--quiet",
+        help="Show results and errors only.",
+        envvar="MRCLI_QUIET",
+        rich_help_panel=SHARED_PANEL,
+    ),
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        help="Say more about each step.",
+        envvar="MRCLI_VERBOSE",
+        rich_help_panel=SHARED_PANEL,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where to compute.",
+        callback=check_device,
+        envvar="MRCLI_DEVICE",
+        rich_help_panel=MACHINE_PANEL,
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=2**63 - 1,
+        help="Seed of everything that is drawn by chance.",
+        envvar="MRCLI_SEED",
+        rich_help_panel=MACHINE_PANEL,
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings of this site; ./mrcli.toml is read where none is named.",
+        is_eager=True,
+        callback=load_config,
+        envvar="MRCLI_CONFIG",
+        show_default=False,
+        rich_help_panel=SHARED_PANEL,
+    ),
+]
+NoColorOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-color",
+        help="Write no colours; the environment variable NO_COLOR does the same.",
+        is_eager=True,
+        callback=without_color,
+        envvar="MRCLI_NO_COLOR",
+        rich_help_panel=SHARED_PANEL,
+    ),
+]

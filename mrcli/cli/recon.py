@@ -1,0 +1,254 @@
+"""`mrcli recon`."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mrcli.cli import render
+from mrcli.cli.options import (
+    INPUT_PANEL,
+    METHOD_PANEL,
+    OUTPUT_PANEL,
+    SITE_PANEL,
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    NoColorOption,
+    PathsArgument,
+    QuietOption,
+    SeedOption,
+    VerboseOption,
+)
+
+if TYPE_CHECKING:
+    from mrcli.tasks.recon import ReconResult
+
+IMAGE_FORMATS = ("nifti", "h5")
+_STATUS_COLORS = {"done": "green", "skipped": "cyan", "planned": "cyan", "failed": "red"}
+
+
+class Method(StrEnum):
+    """How k-space becomes an image."""
+
+    AUTO = "auto"
+    SENSE = "sense"
+    CS = "cs"
+    ZERO_FILLED = "zero-filled"
+
+
+def check_formats(formats: str) -> str:
+    """Require a list of known image formats with commas between."""
+    unknown = [name for name in formats.split(",") if name not in IMAGE_FORMATS]
+    if unknown:
+        known = ", ".join(IMAGE_FORMATS)
+        raise typer.BadParameter(f"{unknown[0]!r} is not an image format: {known}")
+    return formats
+
+
+def parse_shard(shard: str) -> tuple[int, int]:
+    """Return K and N of ``K/N``; raises `typer.BadParameter`."""
+    index, _, count = shard.partition("/")
+    is_share = index.isdecimal() and count.isdecimal()
+    if not is_share or not 1 <= int(index) <= int(count):
+        raise typer.BadParameter(f"{shard!r} is not a share K/N with K from 1 to N")
+    return int(index), int(count)
+
+
+def check_shard(shard: str | None) -> str | None:
+    """Require a share of the work, if one is given."""
+    if shard is not None:
+        parse_shard(shard)
+    return shard
+
+
+OutputOption = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="Folder for the images; the input tree is mirrored below it.",
+        envvar="MRCLI_OUTPUT",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+MethodOption = Annotated[
+    Method,
+    typer.Option(
+        help="How to reconstruct; auto takes the best that fits the data and records why.",
+        envvar="MRCLI_METHOD",
+        rich_help_panel=METHOD_PANEL,
+    ),
+]
+MaskOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Sampling mask of the scans.", rich_help_panel=INPUT_PANEL),
+]
+ReaderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Format of the input; found by content where none is named.",
+        envvar="MRCLI_READER",
+        rich_help_panel=INPUT_PANEL,
+    ),
+]
+AxesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AXES",
+        help="Order of the axes of plain arrays, such as coil,y,x.",
+        rich_help_panel=INPUT_PANEL,
+    ),
+]
+FormatsOption = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="FORMAT,...",
+        help=f"Image formats to write: {', '.join(IMAGE_FORMATS)}.",
+        callback=check_formats,
+        envvar="MRCLI_TO",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+CenterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Hospital, where the files do not say it.",
+        envvar="MRCLI_CENTER",
+        rich_help_panel=SITE_PANEL,
+    ),
+]
+ScannerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Scanner, where the files do not say it.",
+        envvar="MRCLI_SCANNER",
+        rich_help_panel=SITE_PANEL,
+    ),
+]
+ProtocolOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Acquisition protocol, where the files do not say it.",
+        envvar="MRCLI_PROTOCOL",
+        rich_help_panel=SITE_PANEL,
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace images that exist already.", rich_help_panel=OUTPUT_PANEL
+    ),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what would be done and write nothing.", rich_help_panel=OUTPUT_PANEL
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K/N",
+        help="Do share K of N of the scans, for job arrays.",
+        callback=check_shard,
+        envvar="MRCLI_SHARD",
+        rich_help_panel=INPUT_PANEL,
+    ),
+]
+
+
+def recon(
+    paths: PathsArgument,
+    *,
+    output: OutputOption,
+    method: MethodOption = Method.AUTO,
+    mask: MaskOption = None,
+    reader: ReaderOption = None,
+    axes: AxesOption = None,
+    to: FormatsOption = "nifti",
+    center: CenterOption = None,
+    scanner: ScannerOption = None,
+    protocol: ProtocolOption = None,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    shard: ShardOption = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+    is_quiet: QuietOption = False,
+    is_verbose: VerboseOption = False,
+    config: ConfigOption = None,
+    no_color: NoColorOption = False,
+) -> None:
+    """Reconstruct a file, a study or a whole folder tree.
+
+    Finished scans are listed in OUT/manifest.jsonl and skipped the next time. A scan that fails
+    does not stop the others: the exit code is then 8.
+
+    Example: mrcli recon study -o images --method sense
+    """
+    from mrcli.tasks.recon import ReconSettings, recon_paths
+
+    del config, no_color  # both have acted when the options were read
+    settings = ReconSettings(
+        method=method.value,
+        mask_path=mask,
+        reader=reader,
+        axes=axes,
+        writers=tuple(to.split(",")),
+        center=center,
+        scanner=scanner,
+        protocol=protocol,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        shard=None if shard is None else parse_shard(shard),
+        device=device,
+        seed=seed,
+    )
+    with render.progress(is_quiet=is_quiet) as on_progress:
+        result = recon_paths(paths, output, settings, on_progress)
+    show = show_choices if is_verbose else show_scans
+    render.present("recon", result, show, as_json=as_json)
+
+
+def show_scans(result: "ReconResult", console: Console) -> None:
+    """Print a line per scan."""
+    scans: Any = result.document()["scans"]
+    table = Table("scan", "status", "method", "residual", "seconds", "output", box=None)
+    for scan in scans:
+        table.add_row(*_row(scan))
+    console.print(table)
+
+
+def show_choices(result: "ReconResult", console: Console) -> None:
+    """Print the table, and per scan why this method was chosen and what was found."""
+    show_scans(result, console)
+    scans: Any = result.document()["scans"]
+    for scan in scans:
+        console.print(f"{render.cell(scan['path'])}: {render.cell(scan['reason'] or '')}")
+        for finding in scan["findings"]:
+            console.print(f"  {finding['severity']}: {render.cell(finding['message'])}")
+
+
+def _row(scan: Mapping[str, Any]) -> tuple[str, ...]:
+    color = _STATUS_COLORS.get(scan["status"], "default")
+    residual, seconds = scan["consistency_residual"], scan["seconds"]
+    return (
+        render.cell(str(scan["path"])),
+        f"[{color}]{render.cell(scan['status'])}[/{color}]",
+        render.cell(scan["method"] or ""),
+        "" if residual is None else f"{residual:.3g}",
+        "" if seconds is None else f"{seconds:.1f}",
+        render.cell(", ".join(map(str, scan["output"]))),
+    )

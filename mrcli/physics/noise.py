@@ -1,0 +1,94 @@
+"""Noise of the receive coils: level, covariance, whitening.
+
+The level `sigma` is ``sqrt(E |n|^2)`` of one complex sample of k-space; unitary transforms keep it.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Complex, Int
+from torch import Tensor
+
+from mrcli.errors import DataError
+from mrcli.physics.encoding import ifftc, is_constant_along_readout
+from mrcli.types import CoilImages, CoilMatrix, KSpace, NoiseSamples, SamplingMask
+
+_EDGE_OF_READOUT = 1 / 8  # of the sampled extent, on either side
+_EDGE_OF_PHASE_ENCODE = 1 / 4
+_EDGE_OF_FIELD_OF_VIEW = 1 / 16
+
+
+def noise_covariance(noise: NoiseSamples) -> CoilMatrix:
+    """Return ``E n n^H`` over the samples of a noise scan."""
+    return noise @ noise.mH / noise.shape[1]
+
+
+def whitening_matrix(covariance: CoilMatrix) -> CoilMatrix:
+    """Return ``L^-1`` for ``C = L L^H``: it makes noise of covariance `C` uncorrelated, sigma 1.
+
+    Raises `DataError` where a coil has no noise of its own (disconnected, or a copy).
+    """
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if failed.item() > 0:
+        raise DataError(
+            f"noise scan: coil {failed.item() - 1} has no noise of its own",
+            hint="leave the noise scan out, or the coil",
+        )
+    identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    return torch.linalg.solve_triangular(factor, identity, upper=False)
+
+
+def apply_to_coils(matrix: CoilMatrix, kspace: KSpace) -> KSpace:
+    """Mix the coils of every sample with `matrix`."""
+    return torch.einsum("dc,...cyx->...dyx", matrix, kspace)
+
+
+def estimate_noise_sigma(kspace: KSpace, mask: SamplingMask) -> float:
+    """Estimate sigma of ``(frame, coil, y, x)`` data without a noise scan.
+
+    Two places hold little but noise: the corners of sampled k-space, and, for whole lines, the
+    edges of the field of view along the readout, where there is air. Signal can only add, so the
+    smaller estimate is the better one; both are upper bounds. The power of complex Gaussian
+    noise is exponential with mean ``sigma^2`` and median ``sigma^2 ln 2``: a median per coil
+    ignores what signal there is. Exact zeros are fill, not noise.
+    """
+    frame = kspace.shape[0] // 2
+    samples = kspace[frame] * mask[frame if mask.shape[0] > 1 else 0]
+    estimates = [_sigma(_corners(samples))]
+    if is_constant_along_readout(mask):
+        estimates.append(_sigma(_edges_of_field_of_view(samples)))
+    return min((sigma for sigma in estimates if sigma > 0), default=0.0)
+
+
+def _corners(samples: CoilImages) -> CoilImages:
+    sampled = samples.abs().amax(0) > 0
+    rows = _edges(sampled.any(-1), _EDGE_OF_PHASE_ENCODE)
+    columns = _edges(sampled.any(-2), _EDGE_OF_READOUT)
+    return samples[..., rows, :][..., columns]
+
+
+def _edges_of_field_of_view(samples: CoilImages) -> CoilImages:
+    """Return the edge pixels of each line, scaled to the noise of one sample of k-space."""
+    filled = (samples != 0).float().sum(-1, keepdim=True) / samples.shape[-1]
+    lines = ifftc(samples, (-1,)) * torch.where(filled > 0, filled.rsqrt(), 0)
+    everywhere = torch.ones(lines.shape[-1], dtype=torch.bool, device=lines.device)
+    return lines[..., _edges(everywhere, _EDGE_OF_FIELD_OF_VIEW)]
+
+
+def _edges(sampled: Bool[Tensor, " n"], fraction: float) -> Int[Tensor, " edge"]:
+    """Return the indices of the outer `fraction` of the sampled extent, on either side."""
+    indices = sampled.nonzero().flatten()
+    width = max(1, round(len(indices) * fraction))
+    return torch.cat([indices[:width], indices[width:][-width:]])
+
+
+def _sigma(samples: CoilImages) -> float:
+    powers = [_median_power(coil) for coil in samples]
+    heard = [power for power in powers if power > 0]  # a dead coil has no noise to average
+    return math.sqrt(sum(heard) / len(heard)) if heard else 0.0
+
+
+def _median_power(samples: Complex[Tensor, "y x"]) -> float:
+    power = samples.abs().double().square()
+    power = power[power > 0]
+    return float(power.median()) / math.log(2) if len(power) else 0.0

@@ -1,0 +1,101 @@
+"""What the JSON documents hold, command by command: public API, extended but never broken.
+
+A shape is a type, a tuple of shapes of which one must fit, a list with the shape of its items, or
+a dictionary of the keys that must be there; a document may hold more.
+"""
+
+from collections.abc import Mapping
+
+Number = (int, float)
+_OPTIONAL_TEXT = (str, None)
+_OPTIONAL_NUMBER = (int, float, None)
+
+ERROR = {"code": str, "message": str, "file": _OPTIONAL_TEXT, "hint": _OPTIONAL_TEXT}
+DOCUMENT = {"schema_version": int, "command": str, "ok": bool, "exit_code": int}
+FINDING = {"code": str, "severity": str, "message": str, "remedy": str}
+SITE = {
+    "center": _OPTIONAL_TEXT,
+    "scanner": _OPTIONAL_TEXT,
+    "vendor": _OPTIONAL_TEXT,
+    "field_strength_t": _OPTIONAL_NUMBER,
+}
+SAMPLING = {
+    "pattern": str,
+    "nominal_acceleration": _OPTIONAL_NUMBER,
+    "true_acceleration": _OPTIONAL_NUMBER,
+    "is_inferred": bool,
+}
+INSPECTED_SCAN = {
+    "path": str,
+    "format": _OPTIONAL_TEXT,
+    "status": str,
+    "n_frames": (int, None),
+    "n_slices": (int, None),
+    "n_coils": (int, None),
+    "matrix": ([int], None),
+    "dtype": _OPTIONAL_TEXT,
+    "sampling": (SAMPLING, None),
+    "site": (SITE, None),
+    "protocol": _OPTIONAL_TEXT,
+    "voxel_size_mm": ([Number], None),
+    "noise_sigma": _OPTIONAL_NUMBER,
+    "peak": _OPTIONAL_NUMBER,
+    "sha256": _OPTIONAL_TEXT,
+    "findings": [FINDING],
+}
+RECONSTRUCTED_SCAN = {
+    "path": str,
+    "output": [str],
+    "status": str,
+    "method": _OPTIONAL_TEXT,
+    "model": (str, dict, None),
+    "adapter": (str, dict, None),
+    "reason": _OPTIONAL_TEXT,
+    "consistency_residual": _OPTIONAL_NUMBER,
+    "seconds": _OPTIONAL_NUMBER,
+    "findings": [FINDING],
+}
+CHECK = {"name": str, "status": str, "message": str, "fix": _OPTIONAL_TEXT}
+
+SCHEMAS: Mapping[str, Mapping[str, object]] = {
+    "inspect": {"scans": [INSPECTED_SCAN]},
+    "recon": {"scans": [RECONSTRUCTED_SCAN]},
+    "report": {"rows": [dict], "summary": [dict]},
+    "demo": {},
+    "doctor": {"checks": [CHECK]},
+}
+
+
+def violations(document: Mapping[str, object]) -> tuple[str, ...]:
+    """Return what a document lacks or has of the wrong type, none if it is as promised."""
+    is_failure = document.get("ok") is False
+    head = DOCUMENT | ({"error": ERROR} if is_failure else {})
+    # a command that failed as a whole has no results to list
+    own = SCHEMAS.get(str(document.get("command")), {})
+    body = {key: shape for key, shape in own.items() if key in document or not is_failure}
+    return tuple(_misfits(document, head | body, "document"))
+
+
+def _misfits(value: object, shape: object, where: str) -> list[str]:
+    if isinstance(shape, tuple):
+        tried = [_misfits(value, option, where) for option in shape]
+        return [] if [] in tried else max(tried, key=len)
+    if isinstance(shape, dict):
+        if not isinstance(value, Mapping):
+            return [f"{where}: not an object"]
+        missing = [f"{where}.{key}: missing" for key in shape if key not in value]
+        present = (key for key in shape if key in value)
+        return missing + [m for k in present for m in _misfits(value[k], shape[k], f"{where}.{k}")]
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return [f"{where}: not a list"]
+        items = enumerate(value)
+        return [m for n, item in items for m in _misfits(item, shape[0], f"{where}[{n}]")]
+    return [] if _is_a(value, shape) else [f"{where}: {type(value).__name__}, needed {shape}"]
+
+
+def _is_a(value: object, kind: object) -> bool:
+    if kind is None or not isinstance(kind, type):
+        return value is None
+    is_flag = isinstance(value, bool)  # to Python it is an int, to JSON it is not
+    return isinstance(value, kind) and is_flag == (kind is bool)

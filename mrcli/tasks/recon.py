@@ -1,0 +1,304 @@
+"""Reconstruct scans: images, a sidecar and a manifest line each, or the reason why not.
+
+A scan that fails never stops the others and leaves nothing half-written behind. Finished scans are
+known by the hashes in the manifest and skipped the next time.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Complex64
+
+from mrcli.checks import Examination, examine
+from mrcli.device import choose_device
+from mrcli.errors import DataError, MrcliError, ResourceError
+from mrcli.findings import Finding, Severity
+from mrcli.image import ReconVolume
+from mrcli.io.image_files import Writer, writers_named
+from mrcli.io.lock import output_lock
+from mrcli.io.manifest import MANIFEST_NAME, ManifestEntry, append_entry, is_done, read_manifest
+from mrcli.io.recon_files import output_names, require_free, write_reconstruction
+from mrcli.io.registry import open_scan
+from mrcli.pipeline import ReconSlice, reconstruct
+from mrcli.provenance import (
+    NUMERICS_VERSION,
+    Provenance,
+    input_facts,
+    peak_memory_bytes,
+    recorded_command,
+    sha256_of,
+    sha256_of_json,
+)
+from mrcli.scan import Scan
+from mrcli.tasks.inspect import sampling_document
+from mrcli.tasks.progress import OnProgress, say_nothing
+from mrcli.tasks.recon_plan import Job, plan_jobs
+from mrcli.tasks.results import ErrorReport, batch_exit_code, report_error
+
+OnSlice = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ReconSettings:
+    """All that decides a reconstruction beside its input; None: as the file says."""
+
+    method: str = "auto"
+    mask_path: Path | None = None
+    reader: str | None = None
+    axes: str | None = None
+    writers: tuple[str, ...] = ("nifti",)
+    center: str | None = None
+    scanner: str | None = None
+    protocol: str | None = None
+    overwrite: bool = False
+    dry_run: bool = False
+    shard: tuple[int, int] | None = None  # (K, N), K from 1
+    device: str = "auto"
+    seed: int = 0
+    command: tuple[str, ...] = field(default_factory=lambda: recorded_command(sys.argv[1:]))
+
+
+@dataclass(frozen=True)
+class ReconScan:
+    """What became of one scan: done, skipped, planned or failed."""
+
+    path: str  # below the folder that was given
+    status: str
+    method: str | None = None
+    reason: str | None = None
+    output: tuple[str, ...] = ()
+    consistency_residual: float | None = None
+    seconds: float | None = None
+    findings: tuple[Finding, ...] = ()
+    error: ErrorReport | None = None
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON form; classical methods have neither model nor adapter."""
+        own = asdict(self) | {"output": list(self.output), "model": None, "adapter": None}
+        own["findings"] = [asdict(finding) for finding in self.findings]
+        return own | {"error": None if self.error is None else self.error.document()}
+
+
+@dataclass(frozen=True)
+class ReconResult:
+    """All scans of one call."""
+
+    scans: tuple[ReconScan, ...]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0, 8 where some scans failed, and the first one's code where all did."""
+        errors = [scan.error for scan in self.scans if scan.error is not None]
+        return batch_exit_code(errors, len(self.scans))
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON form."""
+        states = [scan.status for scan in self.scans]
+        counts = {state: states.count(state) for state in ("done", "skipped", "failed")}
+        totals = {"scans": len(states), **counts, "seconds": self.seconds}
+        return {"scans": [scan.document() for scan in self.scans], "totals": totals}
+
+
+def recon_paths(
+    paths: Sequence[Path],
+    out_dir: Path,
+    settings: ReconSettings,
+    on_progress: OnProgress = say_nothing,
+) -> ReconResult:
+    """Reconstruct every scan below `paths` into `out_dir`, which mirrors the input tree.
+
+    Raises `InputError` where there is no scan, `LockedError` where another run owns the folder,
+    `ResourceError` where the device is not there.
+    """
+    start = time.perf_counter()
+    settings = replace(settings, device=choose_device(settings.device))
+    jobs = plan_jobs(paths, settings.shard)
+    share = "" if settings.shard is None else f"{settings.shard[0]}-of-{settings.shard[1]}"
+    with nullcontext() if settings.dry_run else output_lock(out_dir, share):
+        manifest = read_manifest(out_dir / MANIFEST_NAME)
+        run = _Run(out_dir, settings, writers_named(settings.writers), manifest)
+        scans = [
+            run.do(job, partial(on_progress, index, len(jobs), job.name))
+            for index, job in enumerate(jobs)
+        ]
+    return ReconResult(tuple(scans), time.perf_counter() - start)
+
+
+def choose_method(method: str) -> tuple[str, str]:
+    """Return the method to take and why."""
+    if method == "auto":
+        return "sense", "auto: no network comes with this version, so sense"
+    return method, "asked for"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call: where to write, how, and what is finished already."""
+
+    out_dir: Path
+    settings: ReconSettings
+    writers: tuple[Writer, ...]
+    manifest: Mapping[str, ManifestEntry]
+
+    def do(self, job: Job, on_slice: OnSlice) -> ReconScan:
+        """Do one scan; a failure is part of the answer."""
+        try:
+            with _memory_errors_named(job.name):
+                return self._do(job, on_slice)
+        except MrcliError as error:
+            return ReconScan(job.name, "failed", error=report_error(error, str(job.path)))
+
+    def _do(self, job: Job, on_slice: OnSlice) -> ReconScan:
+        names = output_names(job.stem, self.writers)
+        method, reason = choose_method(self.settings.method)
+        answer = ReconScan(job.name, "planned", method, reason, names)
+        scan = _open(job.path, self.settings)
+        if self.settings.dry_run:
+            return replace(answer, findings=scan.findings)
+        entry = ManifestEntry(
+            job.name, input_facts(job.path).sha256, _hash_of_options(self.settings), "done", {}
+        )
+        if not self.settings.overwrite:
+            known = self.manifest.get(job.name)
+            if is_done(known, self.out_dir, entry.input_sha256, entry.options_sha256):
+                return replace(answer, status="skipped")
+            require_free(self.out_dir, names)
+        return self._reconstruct(job, scan, replace(answer, status="done"), entry, on_slice)
+
+    def _reconstruct(
+        self, job: Job, scan: Scan, answer: ReconScan, entry: ManifestEntry, on_slice: OnSlice
+    ) -> ReconScan:
+        start = time.perf_counter()
+        examination = examine(scan)
+        _require_usable(examination)
+        image, slices = _image_of(scan, examination, answer.method, self.settings, on_slice)
+        answer = replace(
+            answer,
+            consistency_residual=_largest_residual(slices),
+            findings=examination.findings + tuple(f for one in slices for f in one.findings),
+            seconds=time.perf_counter() - start,
+        )
+        record = _sidecar(job, scan, examination, answer, self.settings)
+        volume = ReconVolume(image, scan.header.voxel_size_mm, scan.header.affine)
+        outputs = write_reconstruction(
+            self.out_dir,
+            job.stem,
+            self.writers,
+            volume,
+            record,
+            overwrite=self.settings.overwrite,
+        )
+        append_entry(self.out_dir / MANIFEST_NAME, replace(entry, outputs=outputs))
+        return answer
+
+
+def _open(path: Path, settings: ReconSettings) -> Scan:
+    """Open the scan; what the user says of the site goes before what the file says."""
+    scan = open_scan(path, reader=settings.reader, mask_path=settings.mask_path, axes=settings.axes)
+    own = scan.header.site
+    site = replace(
+        own, center=settings.center or own.center, scanner=settings.scanner or own.scanner
+    )
+    protocol = settings.protocol or scan.header.protocol
+    return replace(scan, header=replace(scan.header, site=site, protocol=protocol))
+
+
+def _hash_of_options(settings: ReconSettings) -> str:
+    """Return the hash of all that decides the files beside the input; not where it computes."""
+    decisive = {
+        "numerics_version": NUMERICS_VERSION,
+        "method": choose_method(settings.method)[0],
+        "mask_sha256": settings.mask_path and sha256_of(settings.mask_path),
+        "reader": settings.reader,
+        "axes": settings.axes,
+        "writers": settings.writers,
+        "site": [settings.center, settings.scanner, settings.protocol],
+        "seed": settings.seed,
+    }
+    return sha256_of_json(decisive)
+
+
+def _require_usable(examination: Examination) -> None:
+    for finding in examination.findings:
+        if finding.severity is Severity.ERROR:
+            raise DataError(finding.message, hint=finding.remedy)
+
+
+def _image_of(
+    scan: Scan,
+    examination: Examination,
+    method: str | None,
+    settings: ReconSettings,
+    on_slice: OnSlice,
+) -> tuple[Complex64[np.ndarray, "frame slice y x"], list[ReconSlice]]:
+    header = scan.header
+    image = np.empty((header.n_frames, header.n_slices, *header.matrix), np.complex64)
+    slices: list[ReconSlice] = []
+    for one in reconstruct(
+        scan, examination.mask, examination.noise_sigma, method or "", device=settings.device
+    ):
+        image[:, one.index] = one.image.cpu().numpy()
+        slices.append(replace(one, image=one.image[:0]))  # keep the facts, not the pixels twice
+        on_slice(len(slices), header.n_slices)
+    return image, slices
+
+
+def _largest_residual(slices: Sequence[ReconSlice]) -> float | None:
+    known = [s.consistency_residual for s in slices if s.consistency_residual is not None]
+    return max(known, default=None)
+
+
+def _sidecar(
+    job: Job, scan: Scan, examination: Examination, answer: ReconScan, settings: ReconSettings
+) -> dict[str, object]:
+    header = scan.header
+    provenance = Provenance(
+        command=settings.command,
+        input=input_facts(job.path),
+        method=answer.method or "",
+        reason=answer.reason or "",
+        device=settings.device,
+        precision="fp32",
+        seed=settings.seed,
+        sampling=sampling_document(examination),
+        noise={
+            "sigma": examination.noise_sigma,
+            "source": "edges of k-space" if scan.noise is None else "noise scan",
+            "is_whitened": scan.noise is not None,
+        },
+        consistency_residual=answer.consistency_residual,
+        findings=answer.findings,
+        seconds=answer.seconds or 0.0,
+        peak_memory_bytes=peak_memory_bytes(),
+        geometry_source="unknown" if header.affine is None else f"header of {scan.format}",
+    )
+    facts = {"site": asdict(header.site), "protocol": header.protocol, "format": scan.format}
+    return provenance.document() | facts
+
+
+@contextmanager
+def _memory_errors_named(name: str) -> Iterator[None]:
+    """Turn every way of running out of memory into one error; anything else passes."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(name) from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise _out_of_memory(name) from error
+
+
+def _out_of_memory(name: str) -> ResourceError:
+    return ResourceError(
+        f"{name}: not enough memory for one slice of this scan",
+        hint="close other programs, or use a machine with more memory",
+    )

@@ -1,0 +1,61 @@
+"""Help is complete, the manual is made from it, and both are up to date."""
+
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from mrcli.cli.app import app
+from mrcli.cli.manual import EXIT_CODES, manual
+from mrcli.errors import MrcliError
+
+COMMANDS = get_command(app).commands
+SHARED = {"--json", "--config", "--no-color"}
+for_every_verb = pytest.mark.parametrize("verb", COMMANDS)
+
+
+def test_the_manual_is_up_to_date():
+    page = Path(__file__).parents[2] / "docs" / "cli.md"
+    assert page.read_text() == manual(), "run: python -m mrcli.cli.manual > docs/cli.md"
+
+
+def test_the_manual_lists_every_exit_code():
+    own = {kind.exit_code for kind in MrcliError.__subclasses__()}
+    assert own | {0, 1, 2, 130, 141, 143} == EXIT_CODES.keys()
+
+
+@for_every_verb
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_verb_explains_itself_with_an_example(verb, option):
+    result = CliRunner().invoke(app, [verb, option])
+    assert result.exit_code == 0
+    assert f"Example: mrcli {verb}" in result.stdout
+    assert result.stderr == ""
+
+
+@for_every_verb
+def test_every_option_has_a_help_text_that_is_a_sentence(verb):
+    for parameter in COMMANDS[verb].params:
+        assert parameter.help, parameter.name
+        assert parameter.help[0].isupper() or parameter.help.startswith("."), parameter.name
+        assert parameter.help.endswith("."), parameter.name
+
+
+@for_every_verb
+def test_every_verb_has_the_shared_options(verb):
+    options = {option for parameter in COMMANDS[verb].params for option in parameter.opts}
+    assert options >= SHARED
+
+
+@for_every_verb
+def test_environment_variables_carry_the_name_of_the_program(verb):
+    named = {p.envvar for p in COMMANDS[verb].params if p.envvar}
+    assert all(name.startswith("MRCLI_") for name in named)
+
+
+def test_the_version_is_one_line():
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("mrcli ")
+    assert result.stdout.count("\n") == 1
