@@ -43,7 +43,7 @@ def write_mat73(path: Path, values, name="kspace", **others):
         file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
 
 
-def write_npy(path: Path, values, name="unused"):
+def write_npy(path: Path, values):
     np.save(path, values)
 
 
@@ -58,7 +58,7 @@ def write_plain_h5(path: Path, values, name="kspace", **others):
             file[other] = content
 
 
-def write_bart(path: Path, values, name="unused"):
+def write_bart(path: Path, values):
     n_frames, n_slices, n_coils, n_y, n_x = values.shape
     dims = [n_x, n_y, 1, n_coils, *[1] * 6, n_frames, 1, 1, n_slices, 1, 1]
     path.with_suffix(".hdr").write_text(f"# Dimensions\n{' '.join(map(str, dims))} \n")

@@ -57,4 +57,4 @@ def demo(
 def show_story(result: "DemoResult", console: Console) -> None:
     """Print what was done and where the pictures are."""
     for line in result.lines:
-        console.print(render.cell(line), soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=True)  # tables keep their blanks

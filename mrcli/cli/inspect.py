@@ -1,6 +1,6 @@
 """`mrcli inspect`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,14 +135,29 @@ def show_scans(result: "InspectResult", console: Console) -> None:
         for scan in scans:
             _show_block(scan, console)
         return
-    table = Table("scan", "status", "data", "sampling", "findings", box=None, pad_edge=False)
+    folder = _common_folder([scan["path"] for scan in scans])
+    if folder is not None:
+        console.print(f"{len(scans)} scans below {render.cell(str(folder))}", soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("scan", overflow="fold")
+    for name in ("status", "data", "sampling", "findings"):
+        table.add_column(name, overflow="fold")
     for scan in scans:
-        table.add_row(*_row(scan))
+        table.add_row(render.cell(_name_below(folder, scan["path"])), *_row(scan))
     console.print(table)
     for scan in scans:
         if scan["status"] != "ok":
             console.print(f"\n{render.cell(scan['path'])}", soft_wrap=True)
             _show_findings(scan, console)
+
+
+def _common_folder(paths: Sequence[str]) -> Path | None:
+    folders = Path(paths[0]).parents
+    return next((f for f in folders if all(Path(path).is_relative_to(f) for path in paths)), None)
+
+
+def _name_below(folder: Path | None, path: str) -> str:
+    return path if folder is None else str(Path(path).relative_to(folder))
 
 
 def _show_block(scan: Mapping[str, Any], console: Console) -> None:
@@ -208,7 +223,7 @@ def _row(scan: Mapping[str, Any]) -> tuple[str, ...]:
     codes = [finding["code"] for finding in scan["findings"] if finding["severity"] != "info"]
     reasons = codes or ([scan["error"]["code"]] if scan["error"] else [])
     cells = (shape, sampling, ", ".join(reasons))
-    return (render.cell(scan["path"]), _status(scan), *map(render.cell, cells))
+    return (_status(scan), *map(render.cell, cells))
 
 
 def _shape(scan: Mapping[str, Any]) -> tuple[int, ...]:

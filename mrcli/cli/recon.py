@@ -26,7 +26,7 @@ from mrcli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mrcli.tasks.recon import ReconResult
+    from mrcli.tasks.recon_result import ReconResult
 
 IMAGE_FORMATS = ("nifti", "h5")
 _STATUS_COLORS = {"done": "green", "skipped": "cyan", "planned": "cyan", "failed": "red"}
@@ -198,7 +198,8 @@ def recon(
 
     Example: mrcli recon study -o images --method sense
     """
-    from mrcli.tasks.recon import ReconSettings, recon_paths
+    from mrcli.tasks.recon import recon_paths
+    from mrcli.tasks.recon_result import ReconSettings
 
     del config, no_color  # both have acted when the options were read
     settings = ReconSettings(

@@ -7,9 +7,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -19,6 +20,7 @@ from mrcli.io.files import NPY_SIGNATURE, require_file
 from mrcli.io.hdf5 import HARMLESS_BYTES, MAX_BYTES, MAX_RATIO, listed
 
 MAX_MEMBERS = 64
+_MAX_HEADER_BYTES = 2**14  # a plain array needs 128
 _SUFFIX = ".npy"
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _FOREIGN_ERRORS = (
@@ -71,7 +73,7 @@ def npy_header(path: Path) -> StoredArray:
     """Read the header of a ``.npy`` file; raises `DataError` unless the file ends as it says."""
     n_bytes = require_file(path)
     with _translated(path.name), path.open("rb") as file:
-        array = _header(file)
+        array = _header(file.read(_MAX_HEADER_BYTES))
     _require_numbers(array, path.name)
     if array.offset + array.n_bytes != n_bytes:
         raise DataError(
@@ -82,7 +84,8 @@ def npy_header(path: Path) -> StoredArray:
     return array
 
 
-def _header(file: IO[bytes]) -> StoredArray:
+def _header(start: bytes) -> StoredArray:
+    file = BytesIO(start)
     version = npy_format.read_magic(file)
     if version == (1, 0):
         shape, is_column_major, dtype = npy_format.read_array_header_1_0(file)
@@ -139,7 +142,7 @@ def member_header(path: Path, name: str) -> StoredArray:
         info = archive.getinfo(name + _SUFFIX)
         _require_sound(info, label)
         with archive.open(info) as file:
-            array = _header(file)
+            array = _header(file.read(_MAX_HEADER_BYTES))
     _require_numbers(array, label)
     if array.offset + array.n_bytes != info.file_size:
         raise DataError(f"{label}: {info.file_size} bytes do not hold shape {array.shape}")

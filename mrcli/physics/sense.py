@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.fft import fftn, fftshift, ifft, ifftn, ifftshift
 
 from mrcli.physics.encoding import Y_ONLY, CartesianEncoding
-from mrcli.types import Image, KSpace, SamplingMask, SensitivityMaps
+from mrcli.types import Image, KSpace, SamplingMask
 
 Columns = Complex[Tensor, "x y frame"]
 ColumnMatrices = Complex[Tensor, "x y y"]
@@ -126,35 +126,39 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def _solve_columns(encoding: CartesianEncoding, combined: Image, regularization: float) -> Image:
-    masks = encoding.mask.reshape(-1, combined.shape[-2]).expand(len(combined), -1)
-    solution = torch.empty_like(combined)
-    for mask in torch.unique(masks, dim=0):  # frames with the same lines share their matrices
-        frames = (masks == mask).all(-1)
-        columns = combined[frames].permute(2, 1, 0)
-        solved = _solve_for_mask(encoding.maps, mask, columns, regularization)
-        solution[frames] = solved.permute(2, 1, 0)
-    return solution
-
-
-def _solve_for_mask(
-    maps: SensitivityMaps, mask: Bool[Tensor, " y"], columns: Columns, regularization: float
-) -> Columns:
     """Solve ``(G_x * B + lambda) x = b`` for every column x of the image.
 
     ``G_x = S^H S`` couples the pixels of a column through the coils, ``B = F^H M F`` through the
     missing lines; their elementwise product is ``A^H A``.
     """
-    profiles = maps.flatten(0, -4)[0].permute(2, 1, 0)  # (x, y, coil)
-    aliasing = _aliasing_matrix(mask, maps.dtype)
-    n_columns = max(1, _BYTES_PER_CHUNK // (aliasing.numel() * aliasing.element_size()))
+    profiles = encoding.maps.flatten(0, -4)[0].permute(2, 1, 0).contiguous()  # (x, y, coil)
+    columns = combined.permute(2, 1, 0)
     solved = torch.empty_like(columns, memory_format=torch.contiguous_format)
+    systems = _systems(encoding.mask, len(combined), profiles.dtype)
+    n_y = profiles.shape[1]
+    n_columns = max(1, _BYTES_PER_CHUNK // (n_y**2 * profiles.element_size()))
     for start in range(0, len(columns), n_columns):
         some = slice(start, start + n_columns)
-        matrices = (profiles[some].conj() @ profiles[some].mT) * aliasing
-        matrices.diagonal(dim1=-2, dim2=-1).add_(regularization)
-        factors = torch.linalg.cholesky(matrices)
-        solved[some] = torch.cholesky_solve(columns[some].contiguous(), factors)
-    return solved
+        coupling = profiles[some].conj().resolve_conj() @ profiles[some].mT
+        for frames, aliasing in systems:
+            solved[some, :, frames] = _solve_some(
+                coupling * aliasing, columns[some][..., frames], regularization
+            )
+    return solved.permute(2, 1, 0)
+
+
+def _solve_some(matrices: ColumnMatrices, right: Columns, regularization: float) -> Columns:
+    matrices.diagonal(dim1=-2, dim2=-1).add_(regularization)
+    return torch.cholesky_solve(right.contiguous(), torch.linalg.cholesky(matrices))
+
+
+def _systems(
+    mask: SamplingMask, n_frames: int, dtype: torch.dtype
+) -> list[tuple[Bool[Tensor, " frame"], Complex[Tensor, "y y"]]]:
+    """Return each distinct set of lines as its frames and its aliasing matrix."""
+    lines = mask.reshape(-1, mask.shape[-2]).expand(n_frames, -1)
+    distinct = torch.unique(lines, dim=0)
+    return [((lines == one).all(-1), _aliasing_matrix(one, dtype)) for one in distinct]
 
 
 def _aliasing_matrix(mask: Bool[Tensor, " y"], dtype: torch.dtype) -> Complex[Tensor, "y y"]:

@@ -45,9 +45,19 @@ def test_many_scans_are_rows(scan):
     result = run(*paths)
     assert result.exit_code == 8
     rows = [line for line in result.stdout.splitlines() if "1x2x3x40x48" in line]
-    assert len(rows) == 3
+    assert [row.split()[0] for row in rows] == ["0.npy", "1.npy", "2.npy"]
+    assert f"4 scans below {scan.parent}" in result.stdout
     assert "refused" in result.stdout
     assert "UnknownFormat" in result.stdout
+
+
+def test_relative_and_absolute_paths_are_listed_together(scan, monkeypatch):
+    monkeypatch.chdir(scan.parent)
+    for n in range(3):
+        scan.with_name(f"{n}.npy").write_bytes(scan.read_bytes())
+    result = run(scan, "0.npy", "1.npy", "2.npy")
+    assert result.exit_code == 0
+    assert f"\n{scan} " in result.stdout
 
 
 def test_blocks_and_rows_fit_into_80_columns(scan):

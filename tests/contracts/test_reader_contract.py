@@ -1,16 +1,17 @@
 """What every reader promises, asked of all of them with the same scan in every container."""
 
 import hashlib
-import os
 import pickle
 import random
 import shutil
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from containers import CONTAINERS, SHAPES, volume
 
+from containers import CONTAINERS, SHAPES, volume
 from mrcli.errors import DataError, InputError, MissingField, MrcliError, UnknownFormat
 from mrcli.io.interface import Match
 from mrcli.io.lazy import LazyArray
@@ -79,13 +80,17 @@ def test_what_a_caller_does_to_a_slice_changes_neither_scan_nor_file(container, 
     assert tree_hash(tmp_path) == before
 
 
+def n_handles():
+    folder = Path("/proc/self/fd")  # systems that have none are not asked
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
 @in_every_container
 def test_opening_reads_no_samples_and_keeps_no_handle(container, tmp_path):
     path = written(container, tmp_path, volume(fitting(container, SHAPES[0])))
-    n_open = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    n_open = n_handles()
     scans = [open_scan(path) for _ in range(5)]
-    if n_open:
-        assert len(os.listdir("/proc/self/fd")) == n_open
+    assert n_handles() == n_open
     held = [part for scan in scans for part in scan.load_slice.args]
     assert not any("values" in vars(part) for part in held if isinstance(part, LazyArray))
 
@@ -94,8 +99,10 @@ def test_opening_reads_no_samples_and_keeps_no_handle(container, tmp_path):
 def test_a_scan_can_be_sent_to_another_process(container, tmp_path):
     values = volume(fitting(container, SHAPES[0]))
     scan = open_scan(written(container, tmp_path, values))
+    n_bytes = len(pickle.dumps(scan.load_slice))
     scan.slice_kspace(0)
     sent = pickle.dumps(scan.load_slice)
+    assert len(sent) == n_bytes  # loaded values stay behind
     np.testing.assert_array_equal(pickle.loads(sent)(1), values[:, 1])
 
 
@@ -132,11 +139,8 @@ def test_damage_near_the_start_raises_nothing_but_our_errors(container, tmp_path
         for position in rng.sample(range(min(len(content), 4096)), 3):
             damaged[position] = rng.randrange(256)
         path.write_bytes(damaged)
-        try:
-            scan = open_scan(path)
-            scan.slice_kspace(0)
-        except MrcliError as error:
-            assert "\n" not in error.message
+        with suppress(MrcliError):
+            open_scan(path).slice_kspace(0)
 
 
 @in_every_container

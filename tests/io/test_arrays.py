@@ -6,8 +6,8 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from containers import volume, write_npz, write_plain_h5
 
+from containers import volume, write_fastmri, write_npz, write_plain_h5
 from mrcli.errors import DataError, InputError, MissingField, ShapeError
 from mrcli.io.hdf5 import HARMLESS_BYTES
 from mrcli.io.npy import list_members
@@ -73,8 +73,6 @@ def test_axes_that_cannot_be_are_refused(axes, error, words, path):
 
 
 def test_axes_for_a_container_that_knows_its_own_are_refused(tmp_path):
-    from containers import write_fastmri
-
     write_fastmri(tmp_path / "scan.h5", VALUES[:1])
     with pytest.raises(InputError, match="states its own axes"):
         open_scan(tmp_path / "scan.h5", axes="x,y,coil,slice")
@@ -89,8 +87,10 @@ def test_a_coil_axis_that_cannot_be_one_is_refused_with_the_shape(shape, path):
 
 
 def test_column_major_files_are_read(path):
-    scan = open_scan(save_npy(path, np.asfortranarray(VALUES)))
-    np.testing.assert_array_equal(scan.slice_kspace(1), VALUES[:, 1])
+    stored = np.asfortranarray(VALUES)
+    np.testing.assert_array_equal(open_scan(save_npy(path, stored)).slice_kspace(1), VALUES[:, 1])
+    write_npz(path, stored)
+    np.testing.assert_array_equal(open_scan(path).slice_kspace(1), VALUES[:, 1])
 
 
 @pytest.mark.parametrize("values", [VALUES.real, VALUES.real.astype(int), VALUES.real > 0])
@@ -204,6 +204,7 @@ def test_reference_may_leave_out_axes_of_length_one(shape, path):
         ({"voxel_size_mm": np.array([1.0, 2])}, "no three sizes"),
         ({"voxel_size_mm": np.array([1.0, 2, -3])}, "no three sizes"),
         ({"voxel_size_mm": np.array([1.0, 2, np.nan])}, "no three sizes"),
+        ({"voxel_size_mm": np.array([1.0, 2, np.inf])}, "no three sizes"),
         ({"site": '{"centre": "a"}'}, "has a key 'centre'"),
         ({"site": '{"center"'}, "no JSON"),
         ({"protocol": np.ones(3)}, "are text"),

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from containers import volume, write_bart
 
+from containers import volume, write_bart
 from mrcli.errors import DataError, MissingField
 from mrcli.io.registry import open_scan
 

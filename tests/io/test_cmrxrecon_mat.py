@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from containers import record, volume, write_mat5, write_mat73
 
+from containers import record, volume, write_mat5, write_mat73
 from mrcli.errors import DataError, ShapeError
 from mrcli.io import mat5
 from mrcli.io.registry import open_scan
@@ -73,6 +73,14 @@ def test_mask_is_found_in_its_tree_or_in_the_same_folder(write, folder, tmp_path
     assert scan.mask.flatten().tolist() == [True, False, True, True, False]
 
 
+def test_mask_of_the_file_goes_before_the_one_beside(tmp_path):
+    path = write_study(tmp_path)
+    write_mat5(path, volume(SHAPE), name="kus", mask=np.ones((8, 5)))
+    scan = open_scan(path)
+    assert scan.mask_source is MaskSource.FILE
+    assert scan.mask.all()
+
+
 def test_mask_beside_that_does_not_fit_is_named(tmp_path):
     path = write_study(tmp_path)
     scipy.io.savemat(path.with_name("cine_sax_mask_Uniform8.mat"), {"mask": np.ones((8, 6))})
@@ -93,8 +101,7 @@ def test_a_file_name_says_nothing_about_site_or_protocol(tmp_path):
     assert (header.site, header.protocol) == (UNKNOWN_SITE, None)
 
 
-@in_both
-def test_real_kspace_is_refused(write, tmp_path):
+def test_real_kspace_of_a_classic_file_is_refused(tmp_path):
     path = tmp_path / "scan.mat"
     scipy.io.savemat(path, {"kspace": np.ones((8, 5, 4))})
     with pytest.raises(DataError, match="k-space is complex"):
@@ -129,8 +136,15 @@ def test_classic_array_is_loaded_once_and_freed_with_the_scan(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-@pytest.mark.parametrize(("values", "code"), [(volume(SHAPE), "c8"), (volume(SHAPE, dtype="c16"), "c16"),
-                         (np.ones((2, 3)), "f8"), (np.ones((2, 3), np.uint8), "u1")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        (volume(SHAPE), "c8"),
+        (volume(SHAPE, dtype="c16"), "c16"),
+        (np.ones((2, 3)), "f8"),
+        (np.ones((2, 3), np.uint8), "u1"),
+    ],
+)
 def test_listing_knows_name_shape_and_type_without_loading(values, code, compressed, tmp_path):
     path = tmp_path / "scan.mat"
     scipy.io.savemat(path, {"a": values, "a_longer_name": values}, do_compression=compressed)
@@ -147,19 +161,25 @@ def test_listing_skips_what_is_no_array_of_numbers(tmp_path):
         mat5.load_variable(tmp_path / "scan.mat", "text")
 
 
-def test_classic_array_that_claims_more_than_it_stores_is_refused(tmp_path):
+@pytest.mark.parametrize("n_claimed", [-1, 33, 2**30])  # a value takes one byte at least
+def test_classic_array_that_claims_more_than_it_stores_is_refused(n_claimed, tmp_path):
     path = tmp_path / "scan.mat"
     scipy.io.savemat(path, {"kspace": volume((4, 5, 8))})
     content = bytearray(path.read_bytes())
     where = content.index(np.array([4, 5, 8], "<i4").tobytes())
-    content[where : where + 4] = np.int32(2**30).tobytes()
+    content[where : where + 4] = np.int32(n_claimed).tobytes()
     path.write_bytes(content)
     with pytest.raises(DataError, match="truncated or corrupt"):
         open_scan(path)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("cmrxrecon2024_cine_sax.mat", (1, 1, 246, 512)),
-                                             ("mphy5178_brain_8ch.mat", (1, 8, 240, 240))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("cmrxrecon2024_cine_sax.mat", (1, 1, 246, 512)),
+        ("mphy5178_brain_8ch.mat", (1, 8, 240, 240)),
+    ],
+)
 def test_real_classic_file_is_read_to_the_bit(name, shape):
     if not (DATA / name).exists():
         pytest.skip(f"kspace/{name} is not there")

@@ -5,9 +5,10 @@ import os
 import h5py
 import numpy as np
 import pytest
-from containers import volume, write_bart, write_mat5, write_mat73, write_npz
 
+from containers import volume, write_bart, write_mat5, write_mat73, write_npz
 from mrcli.errors import InputError
+from mrcli.io import discovery
 from mrcli.io.discovery import discover
 
 VALUES = volume((1, 1, 2, 5, 8))
@@ -75,6 +76,21 @@ def test_links_in_circles_end(tmp_path):
     (tmp_path / "inner/loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "dangling.npz").symlink_to(tmp_path / "absent.npz")
     assert relatives(tmp_path) == ["inner/a.npz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links on this system")
+def test_no_folder_is_entered_twice(tmp_path, monkeypatch):
+    write_npz(tmp_path / "a.npz", VALUES)
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    looked_at, may_be_scan = [], discovery._may_be_scan
+
+    def counted(path):
+        looked_at.append(path)
+        return may_be_scan(path)
+
+    monkeypatch.setattr(discovery, "_may_be_scan", counted)
+    discover([tmp_path])
+    assert looked_at == [tmp_path / "a.npz"]
 
 
 def test_missing_paths_and_empty_folders_are_no_usable_input(tmp_path):

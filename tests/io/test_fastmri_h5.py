@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from containers import mrd_xml, volume, write_fastmri
 
+from containers import mrd_xml, volume, write_fastmri
 from mrcli.errors import DataError, MissingField, ShapeError
 from mrcli.io.registry import open_scan
 from mrcli.physics.encoding import crop_readout, fft2c

@@ -1,12 +1,13 @@
 """Hostile HDF5 files: each is refused before anything is read, followed or decompressed."""
 
 import os
+import zlib
 
 import h5py
 import numpy as np
 import pytest
-from containers import record, volume, write_plain_h5
 
+from containers import record, volume, write_plain_h5
 from mrcli.errors import DataError, InputError, MissingField
 from mrcli.io.files import is_hdf5
 from mrcli.io.hdf5 import HARMLESS_BYTES, names_in, opened, require_dataset
@@ -67,12 +68,14 @@ def half_written(path):
 
 
 def gzip_bomb(path):
-    n_x = HARMLESS_BYTES // 8 // 1024 + 1
+    n_chunks, chunk = HARMLESS_BYTES // 2**22 + 1, (1, 512, 1024)
+    zeros = zlib.compress(bytes(8 * 512 * 1024), 9)
     with h5py.File(path, "w") as file:
-        chunks = (1, 256, n_x)
-        file.create_dataset(
-            "kspace", (1, 1024, n_x), "c8", chunks=chunks, compression="gzip", compression_opts=9
-        )[:] = 0
+        dataset = file.create_dataset(
+            "kspace", (n_chunks, 512, 1024), "c8", chunks=chunk, compression="gzip"
+        )
+        for i in range(n_chunks):
+            dataset.id.write_direct_chunk((i, 0, 0), zeros)
 
 
 def unknown_filter(path):

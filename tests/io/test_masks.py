@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from containers import volume
 
+from containers import volume
 from mrcli.errors import DataError, MissingField, ShapeError, UnknownFormat
 from mrcli.io.masks import as_mask, fit_mask, read_mask
 from mrcli.io.registry import open_scan

@@ -1,8 +1,8 @@
 """The XML header: tolerant of writers, strict with attackers."""
 
 import pytest
-from containers import mrd_xml
 
+from containers import mrd_xml
 from mrcli.errors import DataError, MissingField
 from mrcli.io.mrd_header import n_readout_kept, parse_header, voxel_size_mm
 

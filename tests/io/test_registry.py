@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from containers import volume, write_npz
 
+from containers import volume, write_npz
 from mrcli.errors import DataError, InputError
 from mrcli.io import registry
 from mrcli.io.registry import READERS, all_readers, open_scan, reader_named

@@ -1,0 +1,153 @@
+"""The whole line on a simulated heart: make a study, inspect it, reconstruct it, score it."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from textwrap import wrap
+
+from mrcli.io.atomic import write_text_atomically
+from mrcli.io.image_files import read_image
+from mrcli.io.montage import write_montage
+from mrcli.methods import METHODS
+from mrcli.simulate.phantom import PhantomSpec
+from mrcli.tasks.demo_study import SPEC, DemoFolders, sampling_patterns, write_study
+from mrcli.tasks.inspect import InspectResult, InspectSettings, inspect_paths
+from mrcli.tasks.progress import OnProgress, say_nothing
+from mrcli.tasks.recon import recon_paths
+from mrcli.tasks.recon_result import ReconResult, ReconSettings
+from mrcli.tasks.report import ReportResult, report_folder
+from mrcli.tasks.results import TaskResult
+
+_ROW_SHARE = 0.47  # of the height: a line through both ventricles
+_MIDDLE_SLICE = 0
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What was done, in plain words and as data."""
+
+    lines: tuple[str, ...]
+    facts: Mapping[str, object]
+    exit_code: int
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {**self.facts, "lines": list(self.lines)}
+
+
+def run_demo(
+    out_dir: Path, *, device: str = "auto", seed: int = 0, on_progress: OnProgress = say_nothing
+) -> DemoResult:
+    """Write a study, previews, images by three methods, a report and pictures below `out_dir`.
+
+    Files of an earlier demo are replaced. Raises `OutputError` where the folder is not writable.
+    """
+    start = time.perf_counter()
+    folders, spec = DemoFolders(out_dir), replace(SPEC, seed=seed)
+    write_study(folders, spec)
+    previews = InspectSettings(preview_dir=out_dir / "previews")
+    inspected = inspect_paths([folders.undersampled], previews, on_progress)
+    recons: dict[str, ReconResult] = {
+        method: recon_paths(
+            [folders.undersampled],
+            folders.images / method,
+            ReconSettings(method=method, device=device, seed=seed, overwrite=True),
+            on_progress,
+        )
+        for method in METHODS
+    }
+    clean = report_folder(folders.images, reference=folders.truth, csv_path=out_dir / "report.csv")
+    challenge = report_folder(folders.images, reference=folders.full, metrics=("cmrxrecon2025",))
+    pictures = tuple(_draw(folders, pattern, spec) for pattern in sampling_patterns(spec))
+    facts = {"clean": clean.document(), "cmrxrecon2025": challenge.document()}
+    text = json.dumps(facts, indent=2, default=str) + "\n"
+    write_text_atomically(out_dir / "report.json", text, overwrite=True)
+    seconds = time.perf_counter() - start
+    lines = (
+        *_tell_study(folders, spec),
+        *_tell_inspection(inspected),
+        *_tell_methods(recons),
+        *_tell_scores(clean, challenge),
+        *_tell_pictures(out_dir, pictures, seconds),
+    )
+    results: tuple[TaskResult, ...] = (inspected, *recons.values(), clean, challenge)
+    codes = [result.exit_code for result in results]
+    return DemoResult(lines, facts | {"seconds": seconds}, max(codes))
+
+
+def _draw(folders: DemoFolders, pattern: str, spec: PhantomSpec) -> Path:
+    truth = read_image(folders.truth_image).magnitude[:, _MIDDLE_SLICE]
+    series = {
+        method: read_image(folders.image(method, pattern)).magnitude[:, _MIDDLE_SLICE]
+        for method in METHODS
+    }
+    picture = folders.out / f"{pattern}.png"
+    row = round(_ROW_SHARE * spec.matrix[0])
+    write_montage(picture, truth, series, f"simulated heart, {pattern}", row)
+    return picture
+
+
+def _tell_study(folders: DemoFolders, spec: PhantomSpec) -> Iterator[str]:
+    n_y, n_x = spec.matrix
+    yield "1. A simulated beating heart in a thorax was measured, as a scanner would."
+    yield (
+        f"   {spec.n_frames} frames, {spec.n_slices} slices, {spec.n_coils} coils, {n_y} x {n_x}; "
+        "undersampled two ways, with noise."
+    )
+    yield f"   The scans: {folders.undersampled}"
+
+
+def _tell_inspection(inspected: InspectResult) -> Iterator[str]:
+    yield ""
+    yield "2. inspect looked at each scan:"
+    for scan in inspected.scans:
+        if scan.examination is None or scan.error is not None:
+            yield f"   {scan.path.name}: {scan.status}"
+            continue
+        found = scan.examination.sampling
+        nominal = "?" if found.nominal_acceleration is None else f"{found.nominal_acceleration:g}"
+        yield f"   {scan.path.name}: {scan.status}"
+        yield f"     {found.pattern}, R {nominal}, truly {found.true_acceleration:.1f}"
+        for one in scan.findings:
+            yield from wrap(
+                f"{one.severity}: {one.message}",
+                width=80,
+                initial_indent="     ",
+                subsequent_indent="       ",
+            )
+
+
+def _tell_methods(recons: Mapping[str, ReconResult]) -> Iterator[str]:
+    yield ""
+    yield "3. recon made images of both, three ways:"
+    for method, result in recons.items():
+        n_done = sum(scan.status == "done" for scan in result.scans)
+        yield f"   {method:<12} {n_done} of {len(result.scans)} scans in {result.seconds:.1f} s"
+
+
+def _tell_scores(clean: ReportResult, challenge: ReportResult) -> Iterator[str]:
+    yield ""
+    yield "4. report compared them with what is known. PSNR in dB; more is better:"
+    yield f"   {'':<24}{'against the truth':>20}{'as challenges score':>22}"
+    as_scored = {row.path: row.scores.volume.psnr_db for row in challenge.scored.rows}
+    for row in sorted(clean.scored.rows, key=lambda row: (row.conditions.pattern or "", row.path)):
+        name = f"{row.conditions.pattern} {row.conditions.method}"
+        yield (
+            f"   {name:<24}{row.scores.volume.psnr_db:>20.1f}{as_scored.get(row.path, 0.0):>22.1f}"
+        )
+    yield "   Left: metric set clean, the noiseless truth of the simulation. Right: metric"
+    yield "   set cmrxrecon2025, root sum of squares of the noisy full sampling."
+
+
+def _tell_pictures(out_dir: Path, pictures: tuple[Path, ...], seconds: float) -> Iterator[str]:
+    yield ""
+    yield "5. Look at it:"
+    yield from (f"   {picture}" for picture in pictures)
+    yield f"   {out_dir / 'images'}   NIfTI images, each with a record of how it was made"
+    yield f"   {out_dir / 'previews'}   what inspect saw"
+    yield f"   {out_dir / 'report.csv'}, {out_dir / 'report.json'}   all numbers"
+    yield ""
+    yield f"Done in {seconds:.0f} s. All of this is simulated: it shows how the methods compare,"
+    yield "not how well they do on patients. For research use, not for diagnosis."
