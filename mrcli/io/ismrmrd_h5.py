@@ -21,6 +21,7 @@ from mrcli.io.layout import require_slice
 from mrcli.io.mrd_geometry import locate
 from mrcli.io.mrd_header import (
     MAX_XML_BYTES,
+    Encoding,
     MrdHeader,
     n_readout_kept,
     parse_header,
@@ -34,7 +35,7 @@ from mrcli.scan import MaskSource, Scan, ScanHeader
 from mrcli.types import KSpace, NoiseSamples
 
 _NAME = "ismrmrd-h5"
-_FULL_PRECISION = "complex64"
+_SINGLE_PRECISION = "complex64"
 
 
 def _group_name(file: h5py.File) -> str | None:
@@ -95,41 +96,41 @@ def _require_table(file: h5py.File, table: _Table) -> h5py.Dataset:
 
 def _open(path: Path) -> Scan:
     table, heads, header = _read(path)
-    readouts, findings = sort_readouts(heads, table.label)
-    reference = int(readouts.heads["encoding_space_ref"][0])
-    if reference >= len(header.encodings):
-        raise DataError(
-            f"{table.label} uses encoding {reference}, the header has {len(header.encodings)}"
-        )
-    encoding = header.encodings[reference]
-    require_two_dimensional(encoding, table.label)
+    readouts, sorted_findings = sort_readouts(heads, table.label)
+    encoding = _encoding(header, readouts, table.label)
     n_x_stored, n_y, _ = encoding.encoded.matrix
     n_x = n_readout_kept(encoding, n_x_stored)
     placement, placed = place(readouts, (n_y, n_x_stored), encoding.y_center, table.label)
     voxel = voxel_size_mm(encoding, n_y, n_x_stored)
     affine, voxel, located = locate(readouts, (n_y, n_x), voxel)
     noise, noise_findings = _noise(table, heads, readouts)
-    scan = Scan(
-        path,
-        _NAME,
-        ScanHeader(
-            n_frames=readouts.n_frames,
-            n_slices=readouts.n_slices,
-            n_coils=readouts.n_coils,
-            matrix=(n_y, n_x),
-            dtype=_FULL_PRECISION,
-            site=header.site,
-            protocol=header.protocol,
-            voxel_size_mm=voxel,
-            affine=affine,
-        ),
-        sliced_by(_load_slice, table, readouts, placement, n_x),
-        mask=sampling_mask(readouts, placement, n_x),
-        mask_source=MaskSource.FILE,
-        noise=noise,
+    facts = ScanHeader(
+        n_frames=readouts.n_frames,
+        n_slices=readouts.n_slices,
+        n_coils=readouts.n_coils,
+        matrix=(n_y, n_x),
+        dtype=_SINGLE_PRECISION,
+        site=header.site,
+        protocol=header.protocol,
+        voxel_size_mm=voxel,
+        affine=affine,
     )
+    load = sliced_by(_load_slice, table, readouts, placement, n_x)
+    mask = sampling_mask(readouts, placement, n_x)
     cropped = oversampling_findings(n_x_stored, n_x)
-    return replace(scan, findings=(*findings, *placed, *cropped, *located, *noise_findings))
+    findings = (*sorted_findings, *placed, *cropped, *located, *noise_findings)
+    scan = Scan(path, _NAME, facts, load, noise=noise, findings=findings)
+    return replace(scan, mask=mask, mask_source=MaskSource.FILE)
+
+
+def _encoding(header: MrdHeader, readouts: Readouts, label: str) -> Encoding:
+    reference = int(readouts.heads["encoding_space_ref"][0])
+    if reference >= len(header.encodings):
+        raise DataError(
+            f"{label} uses encoding {reference}, the header has {len(header.encodings)}"
+        )
+    require_two_dimensional(header.encodings[reference], label)
+    return header.encodings[reference]
 
 
 def _load_slice(

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from mrcli.errors import DataError, ShapeError, UnknownFormat
 from mrcli.io.files import NPY_SIGNATURE, ZIP_SIGNATURE, describe_content, head_bytes, is_hdf5
@@ -13,6 +15,7 @@ from mrcli.io.npy import list_members, load_member, load_npy
 from mrcli.scan import ScanHeader, ScanMask, require_mask_fits
 
 FIELD = "mask"
+FittedMask = Bool[Tensor, "mask_frame mask_slice 1 y fitted_readout"]  # readout is x, or 1
 
 
 def read_mask(path: Path) -> ScanMask:
@@ -73,7 +76,7 @@ def as_mask(values: np.ndarray, label: str) -> ScanMask:
     )
 
 
-def fit_mask(mask: ScanMask, header: ScanHeader) -> ScanMask:
+def fit_mask(mask: ScanMask, header: ScanHeader) -> FittedMask:
     """Return `mask` if it can serve the scan; axes of length 1 are shared, raises `ShapeError`.
 
     A readout axis that is constant becomes 1: whole lines were acquired.

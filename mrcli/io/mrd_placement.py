@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mrcli.errors import ShapeError
+from mrcli.errors import DataError, ShapeError
 from mrcli.findings import Finding, Severity
+from mrcli.io.hdf5 import HARMLESS_BYTES, MAX_RATIO
 from mrcli.io.mrd_readouts import REVERSE, Readouts, has_flag
 from mrcli.scan import ScanMask
 
@@ -55,6 +56,7 @@ def place(
     y = readouts.step if y_center is None else readouts.step - y_center + n_y // 2
     placement = Placement(n_y, n_x, y, start, first, n_kept, is_reversed)
     _require_inside(placement, readouts, label)
+    _require_filled(placement, readouts, label)
     return placement, _center_findings(int(is_unstated.sum()))
 
 
@@ -76,6 +78,19 @@ def _require_inside(placement: Placement, readouts: Readouts, label: str) -> Non
             f"{label}: readout {readouts.rows[here]} has line counter {readouts.step[here]}, which "
             f"lies at {placement.y[here]} of {placement.n_y} points of y",
             hint="the header's encodingLimits must be those of the readouts",
+        )
+
+
+def _require_filled(placement: Placement, readouts: Readouts, label: str) -> None:
+    n_acquired = int(placement.n_samples.sum())
+    n_points = readouts.n_frames * readouts.n_slices * placement.n_y * placement.n_x
+    n_bytes = 8 * readouts.n_coils * n_points
+    if n_bytes > HARMLESS_BYTES and n_points > MAX_RATIO * n_acquired:
+        raise DataError(
+            f"{label} has {n_acquired} samples for {n_points} points of {readouts.n_frames} "
+            f"frames, {readouts.n_slices} slices and {placement.n_y} x {placement.n_x}, the limit "
+            f"is 1 in {MAX_RATIO}",
+            hint="the file is incomplete, or made to exhaust memory",
         )
 
 

@@ -359,6 +359,16 @@ def test_an_encoding_that_the_header_lacks_is_refused(scan_of):
         scan_of([replace(own, head={"encoding_space_ref": 2}) for own in ALL])
 
 
+@pytest.mark.parametrize(
+    ("matrix", "counters"), [((9000, 9000), {}), ((N_Y, 9000), {"slice": 60000})]
+)
+def test_a_matrix_that_is_hardly_filled_is_refused(matrix, counters, scan_of):
+    lines = [*ALL, line(0, counters=counters)] if counters else ALL
+    lines = [*lines, *(line(1, counters={"set": n, **counters}) for n in range(1, 90))]
+    with pytest.raises(DataError, match="the limit is 1 in 200"):
+        scan_of(lines, mrd_xml(*matrix))
+
+
 def test_a_file_of_noise_alone_is_refused(scan_of):
     with pytest.raises(DataError, match="no readout of an image among 1"):
         scan_of([line(0, flags=(ismrmrd.ACQ_IS_NOISE_MEASUREMENT,))])

@@ -1,7 +1,9 @@
 """Which reader opens a file, and what is said when none or two would."""
 
-import importlib.metadata
+import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,26 +20,17 @@ def path(tmp_path):
     return tmp_path / "scan.npz"
 
 
-class Entry:
-    def __init__(self, name, reader):
-        self.name, self.value, self.reader = name, f"other:{name}", reader
-
-    def load(self):
-        if isinstance(self.reader, Exception):
-            raise self.reader
-        return self.reader
-
-
 @pytest.fixture
 def install(monkeypatch):
-    def add(*entries):
+    def add(module="other_readers", **readers):
+        monkeypatch.setitem(sys.modules, "other_readers", SimpleNamespace(**readers))
+        entries = tuple(EntryPoint(name, f"{module}:{name}", "mrcli.readers") for name in readers)
         monkeypatch.setattr(
-            registry, "entry_points", lambda group: entries * (group == "mrcli.readers")
+            registry, "entry_points", lambda group: entries if group == "mrcli.readers" else ()
         )
         all_readers.cache_clear()
 
     yield add
-    monkeypatch.undo()
     all_readers.cache_clear()
 
 
@@ -57,34 +50,34 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 def test_a_reader_of_another_package_takes_part(install, path):
     npz = reader_named("npz")
-    install(Entry("own", replace(npz, name="own", sniff=READERS[0].sniff)))
+    install(own=replace(npz, name="own", sniff=READERS[0].sniff))
     assert open_scan(path, reader="own").format == "npz"
 
 
 def test_two_readers_that_recognise_a_file_are_both_named(install, path):
-    install(Entry("own", replace(reader_named("npz"), name="own")))
+    install(own=replace(reader_named("npz"), name="own"))
     with pytest.raises(DataError, match="both npz and own recognise it"):
         open_scan(path)
     assert open_scan(path, reader="npz").header.n_coils == 4
 
 
 @pytest.mark.parametrize(
-    ("loaded", "words"),
+    ("module", "loaded", "words"),
     [
-        (READERS[0], "two readers are called 'cmrxrecon-mat'"),
-        (ImportError("no module"), "reader 'own' cannot be loaded from other:own"),
-        ("no reader", "is no Reader"),
+        ("other_readers", READERS[0], "two readers are called 'cmrxrecon-mat'"),
+        ("absent_module", None, "reader 'own' cannot be loaded from absent_module:own"),
+        ("other_readers", "no reader", "other_readers:own is no Reader"),
     ],
 )
-def test_a_reader_that_cannot_take_part_is_refused(loaded, words, install):
-    install(Entry("own", loaded))
+def test_a_reader_that_cannot_take_part_is_refused(module, loaded, words, install):
+    install(module, own=loaded)
     with pytest.raises(InputError, match=words):
         all_readers()
 
 
 def test_without_other_packages_there_are_only_ours():
     assert all_readers() == READERS
-    assert not list(importlib.metadata.entry_points(group="mrcli.readers"))
+    assert not list(entry_points(group="mrcli.readers"))
 
 
 def test_a_mask_named_as_a_scan_is_refused_by_its_field(tmp_path):
