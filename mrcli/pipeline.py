@@ -18,7 +18,7 @@ from mrcli.errors import DataError, NotFinite
 from mrcli.findings import Finding, Severity
 from mrcli.methods import METHODS, EncodedSlice
 from mrcli.metrics.consistency import consistency_residual
-from mrcli.physics.encoding import CartesianEncoding, decouple_readout, ifft2c
+from mrcli.physics.encoding import CartesianEncoding, decouple_readout_, ifft2c
 from mrcli.physics.noise import (
     apply_to_coils,
     estimate_noise_sigma,
@@ -41,13 +41,12 @@ class Calibration:
     whitening: CoilMatrix | None
     noise_sigma: float  # of the data after whitening, in the units of the scan
 
-    def apply(self, kspace: KSpace, mask: SamplingMask, scale: float) -> KSpace:
-        """Return ``W M y / scale``; frame by frame, so that one copy is all it costs."""
-        ready = torch.empty_like(kspace)
+    def apply_(self, kspace: KSpace, mask: SamplingMask, scale: float) -> KSpace:
+        """Replace `kspace` by ``W M y / scale``, in place: slices are large."""
         for frame, samples in enumerate(kspace):
-            acquired = (samples / scale) * mask[_of(frame, mask)]
-            ready[frame] = self._whiten(acquired)
-        return ready
+            acquired = (samples / scale) * mask[frame if len(mask) > 1 else 0]
+            samples.copy_(self._whiten(acquired))
+        return kspace
 
     def _whiten(self, kspace: KSpace) -> KSpace:
         if self.whitening is None:
@@ -106,9 +105,9 @@ def reference_image(scan: Scan) -> Float32[np.ndarray, "frame slice y x"]:
 def _combined(kspace: KSpace, calibration: Calibration) -> Image:
     scale = _power_of_two_below(kspace)
     everywhere = torch.ones(1, 1, kspace.shape[-2], 1, dtype=torch.bool)
-    ready = calibration.apply(kspace, everywhere, scale)
-    sigma = calibration.noise_sigma / scale or estimate_noise_sigma(ready, everywhere)
-    data = _encode(ready, everywhere, sigma)
+    kspace = calibration.apply_(kspace, everywhere, scale)
+    sigma = calibration.noise_sigma / scale or estimate_noise_sigma(kspace, everywhere)
+    data = _encode(kspace, everywhere, sigma)
     return adjoint_image(data.encoding, data.kspace) * scale
 
 
@@ -117,13 +116,12 @@ def _reconstruct_slice(
 ) -> ReconSlice:
     kspace = scan.slice_kspace(index).to(mask.device)
     scale = _power_of_two_below(kspace)
-    kspace = calibration.apply(kspace, mask, scale)
+    kspace = calibration.apply_(kspace, mask, scale)
     if not bool(kspace.any()):
         return ReconSlice(index, torch.zeros_like(kspace[:, 0]), None)
     if kspace.shape[1] > 1 and _acs_of(mask) is None:
         return _combine_without_maps(index, kspace, scale, method)
     data = _encode(kspace, mask, calibration.noise_sigma / scale)
-    del kspace  # its encoded form is the one copy that stays
     image = _require_finite(METHODS[method](data), index)
     residual = consistency_residual(image, data.encoding, data.kspace)
     return ReconSlice(index, image * scale, residual)
@@ -134,7 +132,7 @@ def _encode(kspace: KSpace, mask: SamplingMask, noise_sigma: float) -> EncodedSl
     block = _calibration_block(kspace, mask, acs)
     matrix = (kspace.shape[-2], kspace.shape[-1])
     maps = estimate_maps(block, matrix, noise_sigma=noise_sigma / math.sqrt(len(kspace)))
-    data, mask, axes = decouple_readout(kspace, mask)
+    data, mask, axes = decouple_readout_(kspace, mask)
     encoding = CartesianEncoding(maps.unsqueeze(0), mask, axes)
     return EncodedSlice(encoding, data, _as_mask(acs, mask), noise_sigma)
 
@@ -186,7 +184,7 @@ def _combine_without_maps(index: int, kspace: KSpace, scale: float, method: str)
 
 def _power_of_two_below(kspace: KSpace) -> float:
     """Return the power of two nearest below the peak, 1 for zeros: dividing by it is exact."""
-    peak = float(torch.view_as_real(kspace).abs().amax())
+    peak = max(float(torch.view_as_real(frame).abs().amax()) for frame in kspace)
     if not math.isfinite(peak):
         raise NotFinite("k-space holds NaN or infinity", hint="inspect the scan for the place")
     return 2.0 ** math.floor(math.log2(peak)) if peak > 0 else 1.0
@@ -196,7 +194,3 @@ def _require_finite(image: Image, index: int) -> Image:
     if not bool(torch.view_as_real(image).isfinite().all()):
         raise NotFinite(f"slice {index}: the reconstruction did not stay finite")
     return image
-
-
-def _of(frame: int, shareable: Tensor) -> int:
-    return frame if len(shareable) > 1 else 0

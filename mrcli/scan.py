@@ -2,7 +2,8 @@
 
 Readers convert to the canonical axes; nothing after them does. A scan of `n_slices` slices loads
 one of them as complex64 ``(frame, coil, y, x)``; a mask is bool ``(frame, slice, 1, y, x)`` in
-which the axes frame, slice and x may be 1: shared by all.
+which the axes frame, slice and x may be 1: shared by all. What is loaded belongs to the caller,
+who may change it.
 """
 
 from collections.abc import Callable

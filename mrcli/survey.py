@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn.functional import max_pool1d, pad
 
@@ -69,39 +69,67 @@ class Evidence:
 def survey_slice(scan: Scan, index: int) -> SliceFacts:
     """Load one slice and measure it; a slice with NaN or infinity is only counted."""
     kspace = scan.slice_kspace(index)
-    acquired = infer_mask(kspace)
-    largest = float(torch.view_as_real(kspace).abs().amax())
+    acquired, largest = infer_mask(kspace), _largest_component(kspace)
     if not math.isfinite(largest):
         places = (~torch.isfinite(kspace)).nonzero()
         return SliceFacts(acquired, len(places), tuple(places[0].tolist()))
+    stated, n_x = scan.slice_mask(index), kspace.shape[-1]
     if largest == 0:
-        return _with_mask(SliceFacts(acquired), scan.slice_mask(index), kspace.shape[-1])
-    unit = 2.0 ** math.floor(math.log2(largest))
-    facts = _measure(kspace / unit, acquired, scan.slice_mask(index), unit)
-    return _with_mask(facts, scan.slice_mask(index), kspace.shape[-1])
+        return _with_mask(SliceFacts(acquired), stated, n_x)
+    return _with_mask(_measure(kspace, acquired, stated, largest), stated, n_x)
+
+
+def _largest_component(kspace: KSpace) -> float:
+    largest = [float(torch.view_as_real(frame).abs().amax()) for frame in kspace]
+    return max(largest) if all(map(math.isfinite, largest)) else math.inf
 
 
 def _measure(
-    kspace: KSpace, acquired: SamplingMask, stated: SamplingMask | None, unit: float
+    kspace: KSpace, acquired: SamplingMask, stated: SamplingMask | None, largest: float
 ) -> SliceFacts:
-    power = kspace.real.square() + kspace.imag.square()
+    unit = 2.0 ** math.floor(math.log2(largest))
+    frames = [_measure_frame(frame / unit, largest / unit) for frame in kspace]
+    magnitude = torch.stack([frame.energy.sqrt().float() for frame in frames])
+    n_spikes, first_spike = _find_spikes(magnitude, acquired)
+    middle = len(kspace) // 2
     mask = stated if stated is not None else acquired
-    n_spikes, first_spike = _find_spikes(power.sum(1).sqrt(), acquired)
-    middle = kspace[len(kspace) // 2]
+    only_middle = mask[middle : middle + 1] if len(mask) > 1 else mask
+    samples = kspace[middle : middle + 1] / unit
     return SliceFacts(
         acquired=acquired,
-        peak=float(power.amax().sqrt()) * unit,
+        peak=max(frame.peak for frame in frames) * unit,
         unit=unit,
-        energy=power.sum((0, 1), dtype=torch.float64),
-        coil_energy=power.sum((0, 2, 3), dtype=torch.float64),
-        frame_energy=power.sum((1, 2, 3), dtype=torch.float64),
-        noise_sigma=estimate_noise_sigma(kspace, mask) * unit,
-        n_clipped=_count_clipped(kspace),
+        energy=torch.stack([frame.energy for frame in frames]).sum(0),
+        coil_energy=torch.stack([frame.coil_energy for frame in frames]).sum(0),
+        frame_energy=torch.stack([frame.energy.sum() for frame in frames]),
+        noise_sigma=estimate_noise_sigma(samples, only_middle) * unit,
+        n_clipped=max(frame.n_clipped for frame in frames),
         duplicates=_duplicate_frames(kspace),
         n_spikes=n_spikes,
         first_spike=first_spike,
-        concentration=_concentration(middle),
-        image_concentration=_concentration(ifft2c(middle)),
+        concentration=_concentration(samples[0]),
+        image_concentration=_concentration(ifft2c(samples[0])),
+    )
+
+
+@dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
+class _FrameFacts:
+    """What one frame adds: one at a time, so that no copy of the whole slice is made."""
+
+    energy: Float[Tensor, "y x"]
+    coil_energy: Float[Tensor, " coil"]
+    peak: float
+    n_clipped: int
+
+
+def _measure_frame(samples: Complex[Tensor, "coil y x"], largest: float) -> _FrameFacts:
+    components = torch.view_as_real(samples)
+    power = components.square().sum(-1)
+    return _FrameFacts(
+        energy=power.sum(0, dtype=torch.float64),
+        coil_energy=power.sum((1, 2), dtype=torch.float64),
+        peak=float(power.amax().sqrt()),
+        n_clipped=int((components.abs() == largest).sum((-3, -2, -1)).amax()),
     )
 
 
@@ -127,11 +155,6 @@ def middle_slice(mask: ScanMask) -> SamplingMask:
 def present(energy: Tensor | None) -> Tensor:
     """Return an energy that a measured slice has."""
     return energy if energy is not None else torch.zeros(1, dtype=torch.float64)
-
-
-def _count_clipped(kspace: KSpace) -> int:
-    components = torch.view_as_real(kspace).abs()
-    return int((components == components.amax()).sum((-3, -2, -1)).amax())
 
 
 def _duplicate_frames(kspace: KSpace) -> frozenset[tuple[int, int]]:

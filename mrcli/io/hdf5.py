@@ -178,7 +178,7 @@ def read_slice(path: Path, name: str, layout: Layout, index: int) -> KSpace:
                 "when the scan was opened"
             )
         block = dataset[layout.slice_index(index)]
-    return as_kspace(layout, block)
+    return as_kspace(layout, block, is_own=True)
 
 
 def read_values(dataset: h5py.Dataset) -> np.ndarray:

@@ -17,6 +17,8 @@ ROW_MAJOR: tuple[Axis, ...] = ("frame", "slice", "coil", "y", "x")
 COLUMN_MAJOR: tuple[Axis, ...] = ("x", "y", "coil", "slice", "frame")
 MAX_COILS = 128
 
+_SINGLE_PAIR = np.dtype([("real", "=f4"), ("imag", "=f4")])
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -107,16 +109,19 @@ def require_plausible(layout: Layout) -> None:
         )
 
 
-def as_complex64(block: np.ndarray) -> np.ndarray:
+def as_complex64(block: np.ndarray, *, is_own: bool = False) -> np.ndarray:
     """Return complex64 in native byte order; ``(real, imag)`` records become complex numbers.
 
-    Values beyond single precision become infinite: that is a finding of the checks, not of this.
+    The answer is a copy, unless the caller owns `block` and its bits are right already. Values
+    beyond single precision become infinite: that is a finding of the checks, not of this.
     """
-    if block.dtype.names is not None:
+    if block.dtype == _SINGLE_PAIR:
+        block = block.view(np.complex64)
+    elif block.dtype.names is not None:
         real, imag = (block[name] for name in block.dtype.names)
         block = real + 1j * imag if real.dtype.itemsize == 8 else _pair(real, imag)
     with np.errstate(over="ignore"):
-        return np.array(block, dtype=np.complex64, order="C")
+        return np.array(block, dtype=np.complex64, order="C", copy=None if is_own else True)
 
 
 def _pair(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
@@ -125,9 +130,9 @@ def _pair(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
     return values
 
 
-def as_kspace(layout: Layout, block: np.ndarray) -> KSpace:
-    """Return the stored values of one slice as complex64 ``(frame, coil, y, x)``, a copy."""
-    return torch.from_numpy(as_complex64(layout.arrange(block)))
+def as_kspace(layout: Layout, block: np.ndarray, *, is_own: bool = False) -> KSpace:
+    """Return the stored values of one slice as complex64 ``(frame, coil, y, x)``."""
+    return torch.from_numpy(as_complex64(layout.arrange(block), is_own=is_own))
 
 
 def precision_findings(dtype: np.dtype) -> tuple[Finding, ...]:

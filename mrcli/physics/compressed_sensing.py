@@ -67,5 +67,6 @@ def _weights(n_frames: int) -> Float[Tensor, "component 1 1"]:
 
 def _shrink(image: Image, cosines: Tensor, thresholds: Tensor, shift: tuple[int, int]) -> Image:
     components = torch.einsum("kf,fyx->kyx", cosines, image)
-    sparse = shrink_wavelets(components, thresholds, shift)
-    return torch.einsum("kf,kyx->fyx", cosines, sparse)
+    for component, threshold in zip(components, thresholds, strict=True):  # one fits the cache
+        component.copy_(shrink_wavelets(component, threshold, shift))
+    return torch.einsum("kf,kyx->fyx", cosines, components)

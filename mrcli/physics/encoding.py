@@ -5,13 +5,12 @@ The model is ``y = M F S x``: the sensitivity maps ``S`` expand the image ``x`` 
 (Pruessmann 1999, doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S).
 
 A mask that is constant along the readout commutes with the transform over x. Then ``F_x^H y`` is
-computed once (`decouple_readout`) and the model needs transforms along y only, with the same image
+computed once (`decouple_readout_`) and the model needs transforms along y only, with the same image
 as its answer. `CartesianEncoding.axes` says which of the two the operator is.
 """
 
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 from torch.fft import fftn, fftshift, ifftn, ifftshift
 
@@ -69,18 +68,17 @@ def is_constant_along_readout(mask: SamplingMask) -> bool:
     return mask.shape[-1] == 1 or bool((mask == mask[..., :1]).all())
 
 
-def decouple_readout(kspace: KSpace, mask: SamplingMask) -> tuple[KSpace, SamplingMask, Axes]:
+def decouple_readout_(kspace: KSpace, mask: SamplingMask) -> tuple[KSpace, SamplingMask, Axes]:
     """Return the data, mask and transform axes of the cheapest equivalent encoding.
 
-    For line masks the data come back as ``(ky, x)`` and the mask with a readout axis of 1;
-    for all others nothing changes.
+    For line masks the data are transformed to ``(ky, x)``, in place since slices are large, and the
+    mask comes back with a readout axis of 1; for all others nothing changes.
     """
     if not is_constant_along_readout(mask):
         return kspace, mask, YX
-    lines = torch.empty_like(kspace)
-    for index, frame in enumerate(kspace):  # one at a time: the shifts are copies
-        lines[index] = ifftc(frame, _X_ONLY)
-    return lines, mask[..., :1], Y_ONLY
+    for frame in kspace:  # one at a time: the shifts are copies
+        frame.copy_(ifftc(frame, _X_ONLY))
+    return kspace, mask[..., :1], Y_ONLY
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare

@@ -26,7 +26,7 @@ _EIGENVALUE_IN_OBJECT = 0.8
 _NOISE_MARGIN = 1.1
 _SMALLEST_SINGULAR_VALUE = 1e-3  # of the largest: single precision ends near there
 _POWER_ITERATIONS = 20  # the error falls as ratio**n: a ratio of 0.7 leaves 1e-3
-_BYTES_PER_CHUNK = 2**25
+_BYTES_PER_CHUNK = 2**24
 
 
 def estimate_maps(

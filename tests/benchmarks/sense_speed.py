@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bart import BART, bart, write_kspace
 from mrcli.io.cmrxrecon_files import write_kspace_mat
 from mrcli.methods import METHODS, EncodedSlice
-from mrcli.physics.encoding import CartesianEncoding, decouple_readout
+from mrcli.physics.encoding import CartesianEncoding, decouple_readout_
 from mrcli.physics.patterns import kt_gaussian_lines, uniform_lines
 from mrcli.simulate.phantom import (
     PhantomSpec,
@@ -60,7 +60,7 @@ def alternate(actions, repeats):
 
 
 def solver(kspace, mask, maps, folder, repeats):
-    data, lines, axes = decouple_readout(kspace, mask)
+    data, lines, axes = decouple_readout_(kspace.clone(), mask)
     acs = torch.zeros(1, 1, 198, 1, dtype=torch.bool)
     acs[:, :, 89:109] = True
     encoded = EncodedSlice(CartesianEncoding(maps[None], lines, axes), data, acs, 1 / SPEC.snr)

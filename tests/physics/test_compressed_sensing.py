@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from mrcli.physics import wavelet
 from mrcli.physics.compressed_sensing import cosine_transform, solve_compressed_sensing
-from mrcli.physics.encoding import CartesianEncoding, decouple_readout
+from mrcli.physics.encoding import CartesianEncoding, decouple_readout_
 from mrcli.physics.sense import solve_sense
 from mrcli.physics.wavelet import shrink, shrink_wavelets
 from mrcli.simulate.phantom import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
@@ -66,7 +66,7 @@ def study(n_frames, acceleration=4):
     truth, maps = simulate_truth(spec), simulate_maps(spec)
     kspace = simulate_kspace(truth, maps, spec)[:, 0]
     mask = (torch.arange(72) % acceleration == 0) | ((torch.arange(72) - 36).abs() < 8)
-    data, mask, axes = decouple_readout(kspace * mask.view(1, 1, -1, 1), mask.view(1, 1, -1, 1))
+    data, mask, axes = decouple_readout_(kspace * mask.view(1, 1, -1, 1), mask.view(1, 1, -1, 1))
     return truth[:, 0], CartesianEncoding(maps[None], mask, axes), data
 
 

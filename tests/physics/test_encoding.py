@@ -15,7 +15,7 @@ from mrcli.physics.encoding import (
     YX,
     CartesianEncoding,
     crop_readout,
-    decouple_readout,
+    decouple_readout_,
     fft2c,
     ifft2c,
     is_constant_along_readout,
@@ -58,7 +58,7 @@ def test_a_line_mask_lets_the_readout_be_transformed_once(matrix):
     lines = gaussian(1, 1, matrix[0], 1, seed=1).real > -0.5
     maps, x = gaussian(1, COILS, *matrix, seed=2), gaussian(FRAMES, *matrix, seed=3)
     whole = CartesianEncoding(maps, lines.expand(1, 1, *matrix))
-    data, mask, axes = decouple_readout(whole.forward(x), whole.mask)
+    data, mask, axes = decouple_readout_(whole.forward(x), whole.mask)
     assert axes == Y_ONLY
     assert mask.shape == lines.shape
     decoupled = CartesianEncoding(maps, mask, axes)
@@ -71,7 +71,7 @@ def test_a_mask_with_one_sample_missing_keeps_both_transforms():
     assert is_constant_along_readout(mask)
     mask[..., 2, 5] = False
     kspace = gaussian(FRAMES, COILS, 4, 6)
-    data, same_mask, axes = decouple_readout(kspace, mask)
+    data, same_mask, axes = decouple_readout_(kspace, mask)
     assert axes == YX
     assert data is kspace
     assert same_mask is mask
