@@ -3,21 +3,23 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Complex64, Float32
+from jaxtyping import Complex64, Float, Float32
 
 from mrcli.errors import NotFinite, ShapeError
-from mrcli.scan import Affine
 
-VolumeData = Float32[np.ndarray, "frame slice y x"] | Complex64[np.ndarray, "frame slice y x"]
+# any shape and affine may be handed in: the class itself says what is wrong with them
+VolumeData = Float32[np.ndarray, "..."] | Complex64[np.ndarray, "..."]
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no truth value to compare
 class ReconVolume:
     """An image, magnitude or complex, and where it lies; unknown geometry is None."""
 
-    data: VolumeData
+    data: VolumeData  # (frame, slice, y, x)
     voxel_size_mm: tuple[float, float, float] | None = None  # (x, y, slice)
-    affine: Affine | None = None  # voxel indices (x, y, slice) -> RAS millimetres
+    affine: Float[np.ndarray, "..."] | None = (
+        None  # (4, 4), voxel indices (x, y, slice) -> RAS millimetres
+    )
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4 or self.data.size == 0:
@@ -42,7 +44,7 @@ def require_finite(volume: ReconVolume) -> None:
         raise NotFinite(f"the image holds {n_bad} values that are NaN or infinite")
 
 
-def _require_invertible(affine: Affine) -> None:
+def _require_invertible(affine: Float[np.ndarray, "..."]) -> None:
     axes_mm = np.asarray(affine, dtype=np.float64)[:3, :3]
     is_map = affine.shape == (4, 4) and bool(np.isfinite(affine).all())
     if not is_map or np.linalg.matrix_rank(axes_mm) < 3:

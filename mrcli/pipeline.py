@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float32
+from jaxtyping import Bool, Complex, Float32
 from torch import Tensor
 
 from mrcli.errors import DataError, NotFinite
@@ -31,7 +31,7 @@ from mrcli.physics.sensitivity import estimate_maps
 from mrcli.scan import Scan, ScanMask
 from mrcli.types import CoilMatrix, Image, KSpace, SamplingMask
 
-CalibrationBlock = Complex[Tensor, "coil y x"]
+CalibrationBlock = Complex[Tensor, "coil acs_y acs_x"]
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
@@ -158,7 +158,7 @@ def _around_origin(extent: tuple[int, int], n: int) -> slice:
     return slice(n // 2 - half, n // 2 + half + (after > half))
 
 
-def _as_mask(acs: Acs, like: SamplingMask) -> SamplingMask:
+def _as_mask(acs: Acs, like: SamplingMask) -> Bool[Tensor, "1 1 y readout"]:
     mask = torch.zeros_like(like[:1])
     x = slice(None) if acs.x is None or like.shape[-1] == 1 else slice(*acs.x)
     mask[..., slice(*acs.y), x] = True

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 from torch.nn.functional import max_pool1d, pad
 
@@ -85,7 +85,10 @@ def _largest_component(kspace: KSpace) -> float:
 
 
 def _measure(
-    kspace: KSpace, acquired: SamplingMask, stated: SamplingMask | None, largest: float
+    kspace: KSpace,
+    acquired: SamplingMask,
+    stated: Bool[Tensor, "stated_frame 1 y stated_x"] | None,
+    largest: float,
 ) -> SliceFacts:
     unit = 2.0 ** math.floor(math.log2(largest))
     frames = [_measure_frame(frame / unit, largest / unit) for frame in kspace]

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import typer
 from typer.core import TyperGroup
@@ -25,6 +25,7 @@ _NOT_IN_A_FILE = {"json", "config", "help", "version"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
+@runtime_checkable
 class Parameterised(Protocol):
     """A command as seen here; Typer does not export the class that it stands for."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from mrcli.io.h5_image import read_h5, write_h5
 from mrcli.io.nifti import GZIP_MAGIC, read_nifti, write_nifti
 
 
+@runtime_checkable
 class WriteImage(Protocol):
     """Writes one volume; complete or not at all."""
 

@@ -30,7 +30,7 @@ def write_montage(
     figure.suptitle(title)
     grid = figure.subplots(len(shown), len(_COLUMNS))
     for axes, (name, one) in zip(grid, shown.items(), strict=True):
-        _draw_line(axes, name, one, truth, row)
+        _draw_line(list(axes), name, one, truth, row)
     for axes, words in zip(grid[0], _COLUMNS, strict=True):
         axes.set_title(words)
     with atomic_path(final, overwrite=True) as temporary:

@@ -4,7 +4,6 @@ import gzip
 import io
 import zlib
 from pathlib import Path
-from typing import IO
 
 import nibabel as nib
 import numpy as np
@@ -87,7 +86,7 @@ def read_nifti(path: Path) -> ReconVolume:
         raise DataError(f"{path.name}: a NIfTI file that is damaged or cut off") from error
 
 
-def _load(stream: IO[bytes] | gzip.GzipFile, largest: int) -> nib.Nifti1Image:
+def _load(stream: io.BufferedIOBase, largest: int) -> nib.Nifti1Image:
     size = stream.read(4)
     image_class = _IMAGE_CLASSES.get(int.from_bytes(size, "little")) or _IMAGE_CLASSES.get(
         int.from_bytes(size, "big")

@@ -2,10 +2,10 @@
 
 from mrcli.findings import Finding, Severity
 from mrcli.physics.encoding import crop_readout
-from mrcli.types import KSpace
+from mrcli.types import CroppedKSpace, KSpace
 
 
-def crop_to(kspace: KSpace, n_x: int) -> KSpace:
+def crop_to(kspace: KSpace, n_x: int) -> CroppedKSpace:
     """Keep the central `n_x` pixels of the field of view; the stored bits if it has no more."""
     return kspace if kspace.shape[-1] == n_x else crop_readout(kspace, n_x)
 

@@ -15,7 +15,15 @@ from torch import Tensor
 from torch.fft import fftn, fftshift, ifftn, ifftshift
 
 from mrcli.errors import ShapeError
-from mrcli.types import CoilImages, Image, KSpace, SamplingMask, SensitivityMaps
+from mrcli.types import (
+    CoilImages,
+    CroppedKSpace,
+    EncodingMask,
+    Image,
+    KSpace,
+    SamplingMask,
+    SensitivityMaps,
+)
 
 Axes = tuple[int, ...]
 YX: Axes = (-2, -1)
@@ -54,7 +62,7 @@ def reduce_coils(coil_images: CoilImages, maps: SensitivityMaps) -> Image:
     return (maps.conj() * coil_images).sum(_COIL)
 
 
-def crop_readout(kspace: KSpace, n_x: int) -> KSpace:
+def crop_readout(kspace: KSpace, n_x: int) -> CroppedKSpace:
     """Keep the central `n_x` pixels of the field of view along x: removes readout oversampling.
 
     The kept pixels are those around the origin, ``n // 2``. Noise per sample is unchanged.
@@ -68,7 +76,7 @@ def is_constant_along_readout(mask: SamplingMask) -> bool:
     return mask.shape[-1] == 1 or bool((mask == mask[..., :1]).all())
 
 
-def decouple_readout_(kspace: KSpace, mask: SamplingMask) -> tuple[KSpace, SamplingMask, Axes]:
+def decouple_readout_(kspace: KSpace, mask: SamplingMask) -> tuple[KSpace, EncodingMask, Axes]:
     """Return the data, mask and transform axes of the cheapest equivalent encoding.
 
     For line masks the data are transformed to ``(ky, x)``, in place since slices are large, and the

@@ -13,6 +13,8 @@ from mrcli.errors import DataError
 from mrcli.physics.encoding import ifftc, is_constant_along_readout
 from mrcli.types import CoilImages, CoilMatrix, KSpace, NoiseSamples, SamplingMask
 
+EdgeSamples = Complex[Tensor, "coil edge_y edge_x"]
+
 _EDGE_OF_READOUT = 1 / 8  # of the sampled extent, on either side
 _EDGE_OF_PHASE_ENCODE = 1 / 4
 _EDGE_OF_FIELD_OF_VIEW = 1 / 16
@@ -60,14 +62,14 @@ def estimate_noise_sigma(kspace: KSpace, mask: SamplingMask) -> float:
     return min((sigma for sigma in estimates if sigma > 0), default=0.0)
 
 
-def _corners(samples: CoilImages) -> CoilImages:
+def _corners(samples: CoilImages) -> EdgeSamples:
     sampled = samples.abs().amax(0) > 0
     rows = _edges(sampled.any(-1), _EDGE_OF_PHASE_ENCODE)
     columns = _edges(sampled.any(-2), _EDGE_OF_READOUT)
     return samples[..., rows, :][..., columns]
 
 
-def _edges_of_field_of_view(samples: CoilImages) -> CoilImages:
+def _edges_of_field_of_view(samples: CoilImages) -> EdgeSamples:
     """Return the edge pixels of each line, scaled to the noise of one sample of k-space."""
     filled = (samples != 0).float().sum(-1, keepdim=True) / samples.shape[-1]
     lines = ifftc(samples, (-1,)) * torch.where(filled > 0, filled.rsqrt(), 0)
@@ -82,7 +84,7 @@ def _edges(sampled: Bool[Tensor, " n"], fraction: float) -> Int[Tensor, " edge"]
     return torch.cat([indices[:width], indices[width:][-width:]])
 
 
-def _sigma(samples: CoilImages) -> float:
+def _sigma(samples: EdgeSamples) -> float:
     powers = [_median_power(coil) for coil in samples]
     heard = [power for power in powers if power > 0]  # a dead coil has no noise to average
     return math.sqrt(sum(heard) / len(heard)) if heard else 0.0

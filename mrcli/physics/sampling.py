@@ -69,7 +69,7 @@ class Sampling:
         return self.pattern is Pattern.FULL
 
 
-def union_over_frames(mask: SamplingMask) -> SamplingMask:
+def union_over_frames(mask: SamplingMask) -> Bool[Tensor, "1 1 y readout"]:
     """Return what was acquired in any frame: the mask of a time-averaged k-space."""
     return mask.any(0, keepdim=True)
 

@@ -13,9 +13,10 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from mrcli.errors import DataError
-from mrcli.types import KSpace, SensitivityMaps
+from mrcli.types import SensitivityMaps
 
-Calibration = Complex[Tensor, "coil y x"]
+Calibration = Complex[Tensor, "coil acs_y acs_x"]
+Block = Complex[Tensor, "coil block_y block_x"]
 PatchProjection = Complex[Tensor, "coil ky kx coil ky kx"]
 OffsetKernel = Complex[Tensor, "coil coil offset_y offset_x"]
 PixelMatrices = Complex[Tensor, "pixel coil coil"]
@@ -56,15 +57,16 @@ def principal_coil(calibration: Calibration) -> Complex[Tensor, " coil"]:
     return torch.linalg.eigh(samples @ samples.mH).eigenvectors[:, -1]
 
 
-def _central_block(calibration: Calibration) -> Calibration:
+def _central_block(calibration: Calibration) -> Block:
+    block = calibration
     for axis in (-2, -1):
-        n = calibration.shape[axis]
+        n = block.shape[axis]
         size = min(n, _LARGEST_BLOCK)
-        calibration = calibration.narrow(axis, n // 2 - size // 2, size)
-    return calibration
+        block = block.narrow(axis, n // 2 - size // 2, size)
+    return block
 
 
-def _kernel_shape(block: Calibration) -> tuple[int, int]:
+def _kernel_shape(block: Block) -> tuple[int, int]:
     n_y, n_x = block.shape[-2:]
     kernel = min(KERNEL_SIZE, (n_y + 1) // 2), min(KERNEL_SIZE, (n_x + 1) // 2)
     n_patches = (n_y - kernel[0] + 1) * (n_x - kernel[1] + 1)
@@ -77,9 +79,7 @@ def _kernel_shape(block: Calibration) -> tuple[int, int]:
     return kernel
 
 
-def _patch_projection(
-    block: Calibration, kernel: tuple[int, int], noise_sigma: float
-) -> PatchProjection:
+def _patch_projection(block: Block, kernel: tuple[int, int], noise_sigma: float) -> PatchProjection:
     """Return the projection onto the patches that are not noise."""
     patches = block.unfold(-2, kernel[0], 1).unfold(-2, kernel[1], 1)
     columns = patches.permute(0, 3, 4, 1, 2).reshape(block.shape[0] * math.prod(kernel), -1)
@@ -138,6 +138,6 @@ def _unit(vector: Tensor) -> Tensor:
     return torch.where(norm > 0, vector / norm, 0)
 
 
-def _with_phase_of_principal_coil(maps: SensitivityMaps, block: KSpace) -> SensitivityMaps:
+def _with_phase_of_principal_coil(maps: SensitivityMaps, block: Block) -> SensitivityMaps:
     phase = torch.einsum("c,cyx->yx", principal_coil(block).conj(), maps).sgn()
     return maps * torch.where(phase == 0, 1, phase).conj()

@@ -7,6 +7,7 @@ pyramid after Mallat 1989, doi:10.1109/34.192463).
 import math
 
 import torch
+from jaxtyping import Complex
 from torch import Tensor
 
 from mrcli.types import Image
@@ -16,6 +17,8 @@ _LOW = tuple(v / (4 * math.sqrt(2)) for v in (1 + _ROOT, 3 + _ROOT, 3 - _ROOT, 1
 _HIGH = (_LOW[3], -_LOW[2], _LOW[1], -_LOW[0])
 
 N_LEVELS = 4
+
+Band = Complex[Tensor, "*band_batch band_y band_x"]
 
 
 def shrink(coefficients: Tensor, threshold: Tensor | float) -> Tensor:
@@ -50,7 +53,7 @@ def _shrink_level(image: Image, threshold: Tensor | float, level: int) -> Image:
     return _merge(low, high, -1)
 
 
-def _split(image: Image, axis: int) -> tuple[Image, Image]:
+def _split(image: Image, axis: int) -> tuple[Band, Band]:
     """Return the low and high half of the band along `axis`, each at half the samples."""
     even, odd = torch.unflatten(image, axis, (-1, 2)).unbind(axis)
     taps = (even, odd, even.roll(-1, axis), odd.roll(-1, axis))
@@ -61,7 +64,7 @@ def _filter(weights: tuple[float, ...], taps: tuple[Tensor, ...]) -> Tensor:
     return weights[0] * taps[0] + weights[1] * taps[1] + weights[2] * taps[2] + weights[3] * taps[3]
 
 
-def _merge(low: Image, high: Image, axis: int) -> Image:
+def _merge(low: Band, high: Band, axis: int) -> Image:
     """Undo `_split`: its transpose, since the wavelets are orthonormal."""
     even = _LOW[0] * low + _HIGH[0] * high + (_LOW[2] * low + _HIGH[2] * high).roll(1, axis)
     odd = _LOW[1] * low + _HIGH[1] * high + (_LOW[3] * low + _HIGH[3] * high).roll(1, axis)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mrcli.errors import MrcliError, PartialFailure
 
 
+@runtime_checkable
 class TaskResult(Protocol):
     """The outcome of one command."""
 

@@ -84,5 +84,5 @@ def test_a_value_that_is_not_finite_is_refused():
 
 def test_frames_that_do_not_pair_are_refused():
     encoding = CartesianEncoding(gaussian(1, 1, 4, 4), torch.ones(1, 1, 4, 4, dtype=torch.bool))
-    with pytest.raises(ShapeError, match="with as many frames"):
+    with pytest.raises(ShapeError, match="needed are as many"):
         consistency_residual(gaussian(2, 4, 4), encoding, gaussian(3, 1, 4, 4))

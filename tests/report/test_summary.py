@@ -42,7 +42,7 @@ def test_an_infinite_value_leaves_no_spread():
 
 @pytest.mark.parametrize("n", [5, 10, 20])
 def test_intervals_cover_the_mean_in_95_of_100_cohorts(n):
-    cohorts = np.random.default_rng(n).normal(7.0, 2.0, (2000, n))
+    cohorts = np.random.default_rng(n).normal(7.0, 2.0, (2000, n)).tolist()
     intervals = [describe_values(cohort).ci95 for cohort in cohorts]
     covered = np.mean([low <= 7.0 <= high for low, high in intervals])
     assert 0.93 <= covered <= 0.97
