@@ -12,5 +12,6 @@ def real_file(name):
     """Return the path of a real file, or skip the test that needs it."""
     path = DATA / name
     if not path.is_file():
-        pytest.skip(f"needs {name} in the folder that MRCLI_DATA names")
+        lack = pytest.fail if os.environ.get("MRCLI_REQUIRE_DATA") else pytest.skip
+        lack(f"needs {name} in the folder that MRCLI_DATA names")
     return path

@@ -1,0 +1,78 @@
+"""How the quality of compressed sensing depends on its two weights, in units of the noise.
+
+    python tests/benchmarks/cs_weights.py
+
+Single frames: a real brain (against its full sampling) and simulated hearts (against the truth).
+Series of frames: simulated hearts. PSNR in dB by the definition of the metric set `clean`. The
+default weights in mrcli/physics/compressed_sensing.py are the steadiest good ones of this table.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from real_data import clean, images_of, mat_brain
+
+from mrcli.physics import compressed_sensing
+from mrcli.physics.patterns import kt_gaussian_lines, uniform_lines
+from mrcli.pipeline import reference_image
+from mrcli.simulate.phantom import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
+from phantoms import scan_of
+
+STATIC = (0.1, 0.2, 0.3, 0.5, 0.7)
+DYNAMIC = (0.2, 0.4, 0.6, 0.9, 1.3)
+
+
+def heart(snr, n_frames):
+    spec = replace(PhantomSpec(), n_frames=n_frames, n_slices=1, snr=snr)
+    truth = simulate_truth(spec)
+    return simulate_kspace(truth, simulate_maps(spec), spec), truth.abs().numpy()
+
+
+def sweep(name, weights, kspace, reference, mask):
+    values = []
+    for weight in weights:
+        setattr(compressed_sensing, name, weight)
+        values.append(clean(images_of(kspace, mask, "cs"), reference).psnr_db)
+    return " ".join(f"{value:7.2f}" for value in values)
+
+
+def show(name, weights, cases):
+    before = getattr(compressed_sensing, name)
+    print(f"{name.strip('_').lower():<36}{' '.join(f'{w:7g}' for w in weights)}")
+    for title, case in cases:
+        print(f"  {title:<34}{sweep(name, weights, *case)}", flush=True)
+    setattr(compressed_sensing, name, before)
+
+
+def single_frames():
+    brain = torch.from_numpy(mat_brain())[None, None]
+    for acceleration in (4, 8):
+        mask = uniform_lines(brain.shape[-2], acceleration)[None]
+        yield f"real brain, Uniform {acceleration}", (brain, reference_image(scan_of(brain)), mask)
+    for snr in (15, 40, 160):
+        kspace, truth = heart(snr, 1)
+        for acceleration in (4, 8):
+            mask = uniform_lines(144, acceleration)[None]
+            yield f"heart, SNR {snr}, Uniform {acceleration}", (kspace, truth, mask)
+
+
+def series():
+    for snr in (15, 50):
+        kspace, truth = heart(snr, 12)
+        masks = {
+            "Uniform 8": uniform_lines(144, 8),
+            "ktGaussian 8": kt_gaussian_lines(12, 144, 8, seed=1),
+            "ktGaussian 16": kt_gaussian_lines(12, 144, 16, seed=1),
+        }
+        for name, mask in masks.items():
+            yield f"cine, SNR {snr}, {name}", (kspace, truth, mask.unsqueeze(1))
+
+
+if __name__ == "__main__":
+    show("_STATIC_WEIGHT", STATIC, single_frames())
+    show("_DYNAMIC_WEIGHT", DYNAMIC, series())
