@@ -8,7 +8,6 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,9 @@ PROGRAM = "mrcli"
 DISTRIBUTION = "mrcli-recon"
 NUMERICS_VERSION = 1  # raised when a release changes pixel values
 _LIBRARIES = ("torch", "numpy", "scipy", "h5py", "nibabel")
-_SHARD = re.compile(r"\d+/\d+")
+_PLAIN_OPTIONS = frozenset(
+    {"--method", "--to", "--device", "--seed", "--shard", "--reader", "--axes", "--precision"}
+)
 _BLOCK_BYTES = 2**20
 
 
@@ -69,18 +70,19 @@ def peak_memory_bytes() -> int | None:
 
 
 def recorded_command(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Return the arguments with every path cut to its last component: folders name people."""
-    return tuple(map(_without_folders, arguments))
+    """Return verb, options and the values of plain options; all else, paths above all, is PATH.
+
+    Folders and files name people, and what a value means depends on its option.
+    """
+    return tuple(map(_recorded, ("", *arguments), arguments))
 
 
-def _without_folders(argument: str) -> str:
-    if _SHARD.fullmatch(argument.rpartition("=")[2]):  # a share of the work, K/N
-        return argument
-    option, equals, value = argument.partition("=")
-    if not (argument.startswith("-") and equals):
-        option, equals, value = "", "", argument
-    parts = [part for part in re.split(r"[/\\]", value) if part]
-    return f"{option}{equals}{parts[-1] if parts else value}"
+def _recorded(previous: str, argument: str) -> str:
+    option, equals, _ = argument.partition("=")
+    if argument.startswith("-") and len(argument) > 1:
+        return argument if option in _PLAIN_OPTIONS or not equals else f"{option}=PATH"
+    is_verb = not previous and argument.isalpha()
+    return argument if is_verb or previous in _PLAIN_OPTIONS else "PATH"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Each fault is planted alone in a clean scan and must be found alone; clean scans stay silent."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from mrcli.physics.encoding import fft2c, ifft2c
 from mrcli.physics.patterns import kt_gaussian_lines, shifted_uniform_lines, uniform_lines
 from mrcli.physics.sampling import Pattern
 from mrcli.scan import MaskSource, Scan, ScanHeader
+from realdata import DATA
 
-DATA = Path(os.environ.get("MRCLI_DATA", Path(__file__).parents[2] / "shared" / "data"))
 HEART = DATA / "kspace" / "cmrxrecon2024_cine_sax.mat"
 BRAIN = DATA / "kspace" / "mphy5178_brain_8ch.mat"
 BRAIN_SCATTERED = DATA / "kspace" / "sigpy_brain_8ch.npy"

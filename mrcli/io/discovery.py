@@ -22,7 +22,7 @@ class Candidate:
 
 
 def discover(paths: Sequence[Path]) -> tuple[Candidate, ...]:
-    """List the scans at `paths`, sorted within each folder, each file once.
+    """List the scans at `paths`, sorted within each folder, each file once, each name once.
 
     A file given by name is always a candidate. In folders hidden files and folders are skipped, as
     are files of other suffixes and masks and images in the containers of k-space; damaged files
@@ -36,7 +36,20 @@ def discover(paths: Sequence[Path]) -> tuple[Candidate, ...]:
     for path in paths:
         for candidate in _below(path) if path.is_dir() else (_named(path),):
             found.setdefault(candidate.path.resolve(), candidate)
-    return tuple(found.values())
+    candidates = tuple(found.values())
+    if len({candidate.relative for candidate in candidates}) == len(candidates):
+        return candidates
+    return _below_common_parent(candidates)
+
+
+def _below_common_parent(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Tell scans of the same name in different folders apart: ``P001/cine``, ``P002/cine``."""
+    absolute = [Path(os.path.abspath(candidate.path)) for candidate in candidates]  # noqa: PTH100
+    parent = os.path.commonpath(path.parent for path in absolute)
+    return tuple(
+        Candidate(candidate.path, path.relative_to(parent))
+        for candidate, path in zip(candidates, absolute, strict=True)
+    )
 
 
 def _named(path: Path) -> Candidate:

@@ -17,13 +17,42 @@ from mrcli.errors import LockedError, OutputError
 def output_lock(out_dir: Path, part: str = "") -> Iterator[None]:
     """Own the folder, or one `part` of the work in it, while the block runs.
 
-    Raises `LockedError` where another run owns it, `OutputError` where no lock can be taken.
+    A part is ``K-of-N``: parts of the same N do not exclude each other, all else does. Raises
+    `LockedError` where another run is in the way, `OutputError` where no lock can be taken.
     """
-    name = f".mrcli-{part}.lock" if part else ".mrcli.lock"
-    lock = FileLock(out_dir / name, timeout=0)
-    try:
+    lock = _lock(out_dir, part)
+    with _errors_named(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    try:
+        # own first, then look: of two that start at once, one at least sees the other
+        for other in _rivals(out_dir, part):
+            with _errors_named(out_dir), FileLock(other, timeout=0):
+                pass
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(out_dir: Path, part: str) -> FileLock:
+    return FileLock(out_dir / (f".mrcli-{part}.lock" if part else ".mrcli.lock"), timeout=0)
+
+
+def _rivals(out_dir: Path, part: str) -> list[Path]:
+    """Return the locks that must be free: of the whole, and of parts of another division."""
+    parts = out_dir.glob(".mrcli-*-of-*.lock")
+    if not part:
+        return list(parts)
+    division = part.rpartition("-")[2]
+    others = [path for path in parts if path.stem.rpartition("-")[2] != division]
+    whole = out_dir / ".mrcli.lock"
+    return [*others, whole] if whole.exists() else others
+
+
+@contextmanager
+def _errors_named(out_dir: Path) -> Iterator[None]:
+    try:
+        yield
     except Timeout as error:
         raise LockedError(
             f"{out_dir.name}: another run writes to this folder",
@@ -35,7 +64,3 @@ def output_lock(out_dir: Path, part: str = "") -> Iterator[None]:
             f"{out_dir.name}: cannot be locked: {reason}",
             hint="choose a folder that is writable, on a disk that supports locks",
         ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -17,6 +17,8 @@ MAX_XML_BYTES = 2**22
 _MAX_MATRIX = 65535  # sizes are 16 bit in the headers of acquisitions
 _DECLARATION = re.compile(r"<!\s*(DOCTYPE|ENTITY)", re.IGNORECASE)
 
+_TRAJECTORIES = frozenset({"radial", "spiral", "epi", "goldenangle", "other"})
+
 
 @dataclass(frozen=True)
 class Space:
@@ -130,11 +132,16 @@ def _text(element: ET.Element, path: str) -> str | None:
     return None if found is None else fact_text(found.text)
 
 
+def _known(trajectory: str) -> str:
+    """Name a trajectory of the format; any other text of the header stays in the header."""
+    return f"trajectory {trajectory}" if trajectory in _TRAJECTORIES else "another trajectory"
+
+
 def require_two_dimensional(encoding: Encoding, label: str) -> None:
     """Raise `DataError` unless the encoding is Cartesian with a single partition."""
     if encoding.trajectory != "cartesian":
         raise DataError(
-            f"{label} states trajectory '{encoding.trajectory}', only cartesian is supported",
+            f"{label} states {_known(encoding.trajectory)}, only cartesian is supported",
             hint="grid the data first, or use a program for non-Cartesian scans",
         )
     if encoding.encoded.matrix[2] > 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 
+from mrcli.errors import OutputError
 from mrcli.io.atomic import write_text_atomically
 from mrcli.io.image_files import read_image
 from mrcli.io.montage import write_montage
@@ -21,7 +22,8 @@ from mrcli.tasks.report import ReportResult, report_folder
 from mrcli.tasks.results import TaskResult
 
 _ROW_SHARE = 0.47  # of the height: a line through both ventricles
-_MIDDLE_SLICE = 0
+_SHOWN_SLICE = 0
+_MARKER = ".mrcli-demo"
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ def run_demo(
 ) -> DemoResult:
     """Write a study, previews, images by three methods, a report and pictures below `out_dir`.
 
-    Files of an earlier demo are replaced. Raises `OutputError` where the folder is not writable.
+    Files of an earlier demo are replaced. Raises `OutputError` where the folder is not writable, or
+    holds files that are not from a demo.
     """
     start = time.perf_counter()
+    _own(out_dir)
     folders, spec = DemoFolders(out_dir), replace(SPEC, seed=seed)
     write_study(folders, spec)
     previews = InspectSettings(preview_dir=out_dir / "previews")
@@ -77,10 +81,19 @@ def run_demo(
     return DemoResult(lines, facts | {"seconds": seconds}, max(codes))
 
 
+def _own(out_dir: Path) -> None:
+    marker = out_dir / _MARKER
+    if out_dir.is_dir() and any(out_dir.iterdir()) and not marker.exists():
+        raise OutputError(
+            f"{out_dir.name}: holds files that are not from a demo", hint="choose a new folder"
+        )
+    write_text_atomically(marker, "made by mrcli demo, which may replace it\n", overwrite=True)
+
+
 def _draw(folders: DemoFolders, pattern: str, spec: PhantomSpec) -> Path:
-    truth = read_image(folders.truth_image).magnitude[:, _MIDDLE_SLICE]
+    truth = read_image(folders.truth_image).magnitude[:, _SHOWN_SLICE]
     series = {
-        method: read_image(folders.image(method, pattern)).magnitude[:, _MIDDLE_SLICE]
+        method: read_image(folders.image(method, pattern)).magnitude[:, _SHOWN_SLICE]
         for method in METHODS
     }
     picture = folders.out / f"{pattern}.png"

@@ -98,8 +98,6 @@ class _Run:
         method, reason = choose_method(self.settings.method)
         answer = ReconScan(job.name, "planned", method, reason, names)
         scan = _open(job.path, self.settings)
-        if self.settings.dry_run:
-            return replace(answer, findings=scan.findings)
         entry = ManifestEntry(
             job.name, input_facts(job.path).sha256, _hash_of_options(self.settings), "done", {}
         )
@@ -108,6 +106,8 @@ class _Run:
             if is_done(known, self.out_dir, entry.input_sha256, entry.options_sha256):
                 return replace(answer, status="skipped")
             require_free(self.out_dir, names)
+        if self.settings.dry_run:
+            return replace(answer, findings=scan.findings)
         return self._reconstruct(job, scan, replace(answer, status="done"), entry, on_slice)
 
     def _reconstruct(

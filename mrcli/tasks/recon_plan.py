@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from mrcli.errors import InputError
 from mrcli.io.discovery import Candidate, discover
 
 
@@ -21,13 +22,24 @@ def plan_jobs(paths: Sequence[Path], shard: tuple[int, int] | None = None) -> tu
     """List the scans below `paths`, or share K of N of them; raises `InputError` without any.
 
     Two scans of one folder that differ in their suffix only keep it in the names of their images.
-    Two of different folders given may still ask for one name: the second is then refused when it
-    is written.
+    Raises `InputError` where two scans would still write the same files: nothing is done then.
     """
     candidates = discover(paths)
     stems = Counter(_stem(candidate) for candidate in candidates)
     jobs = tuple(_job(candidate, stems) for candidate in candidates)
+    _require_distinct(jobs)
     return jobs if shard is None else jobs[shard[0] - 1 :: shard[1]]
+
+
+def _require_distinct(jobs: Sequence[Job]) -> None:
+    owners: dict[PurePosixPath, Job] = {}
+    for job in jobs:
+        other = owners.setdefault(job.stem, job)
+        if other is not job:
+            raise InputError(
+                f"{other.name} and {job.name} would both be written as {job.stem}",
+                hint="rename one of them, or reconstruct them into different folders",
+            )
 
 
 def _stem(candidate: Candidate) -> PurePosixPath:

@@ -66,6 +66,6 @@ class ReconResult:
     def document(self) -> dict[str, object]:
         """Return the JSON form."""
         states = [scan.status for scan in self.scans]
-        counts = {state: states.count(state) for state in ("done", "skipped", "failed")}
+        counts = {state: states.count(state) for state in ("done", "planned", "skipped", "failed")}
         totals = {"scans": len(states), **counts, "seconds": self.seconds}
         return {"scans": [scan.document() for scan in self.scans], "totals": totals}

@@ -49,10 +49,11 @@ def locate_reference(reconstruction: Reconstruction, root: Path) -> Path:
     """
     if root.is_file():
         return root
-    for relative in _mirrored(reconstruction):
-        matches = _files_with_stem(root / relative.parent, relative.name)
-        if matches:
-            return _the_one(matches, reconstruction)
+    for folder in (root, *sorted(root.rglob("FullSample*"))):
+        for relative in _mirrored(reconstruction):
+            matches = _files_with_stem(folder / relative.parent, relative.name)
+            if matches:
+                return _the_one(matches, reconstruction)
     by_convention = find_reference(_input_like(reconstruction), root)
     if by_convention is not None:
         return by_convention
@@ -72,7 +73,8 @@ def _mirrored(reconstruction: Reconstruction) -> list[PurePosixPath]:
     paths = [own]
     if len(own.parts) > 1 and own.parts[0] == reconstruction.conditions.method:
         paths.append(PurePosixPath(*own.parts[1:]))
-    return list(dict.fromkeys([*paths, *map(_fully_sampled_path, paths)]))
+    # the fully sampled one first: in the tree of the inputs the own path is the scan itself
+    return list(dict.fromkeys([*map(_fully_sampled_path, paths), *paths]))
 
 
 def _fully_sampled_path(path: PurePosixPath) -> PurePosixPath:
@@ -101,14 +103,24 @@ def _the_one(matches: list[Path], reconstruction: Reconstruction) -> Path:
 
 
 def input_findings(reconstruction: Reconstruction, reference_path: Path) -> tuple[Finding, ...]:
-    """Warn where the reference lies in a file that has changed since it was reconstructed."""
+    """Warn where the reference is the input itself, or an input that has changed since."""
     is_input = reference_path.name == reconstruction.input_name
     recorded = reconstruction.input_sha256
-    if not is_input or recorded is None or sha256_of(reference_path) == recorded:
+    if not is_input or recorded is None:
         return ()
+    if sha256_of(reference_path) == recorded:
+        return _reference_is_input(reconstruction)
     message = f"{reference_path.name} is not the file that was reconstructed: its hash differs"
     remedy = "reconstruct again, or name the reference that belongs to the scan"
     return (Finding("input-changed", Severity.WARNING, message, remedy),)
+
+
+def _reference_is_input(reconstruction: Reconstruction) -> tuple[Finding, ...]:
+    if reconstruction.conditions.true_acceleration != 1:
+        return ()
+    message = "the reference is the scan itself: nothing was left out, nothing had to be found"
+    remedy = "score scans that were undersampled"
+    return (Finding("reference-is-input", Severity.WARNING, message, remedy),)
 
 
 def open_reference(path: Path) -> Reference:

@@ -1,7 +1,6 @@
 """Both containers of CMRxRecon, their variables, and what the folders around them say."""
 
 import gc
-import os
 import weakref
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from mrcli.io import mat5
 from mrcli.io.registry import open_scan
 from mrcli.scan import MaskSource
 from mrcli.site import UNKNOWN_SITE, Site
+from realdata import KSPACE as DATA
 
 SHAPE = (3, 2, 4, 5, 8)
 in_both = pytest.mark.parametrize("write", [write_mat5, write_mat73])
-DATA = Path(os.environ.get("MRCLI_DATA", Path(__file__).parents[3] / "shared" / "data")) / "kspace"
 TREE = Path("R1/MultiCoil/Cine/ValidationSet/UnderSample_TaskR1/Center005/UIH_15T_umr670/P012")
 
 

@@ -1,8 +1,6 @@
 """ISMRMRD: every readout goes where its counters say, and the rest is left out with a reason."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import ismrmrd
@@ -16,8 +14,8 @@ from mrcli.io.registry import open_scan
 from mrcli.physics.encoding import fftc
 from mrcli.scan import MaskSource
 from mrcli.site import Site
+from realdata import KSPACE as DATA
 
-DATA = Path(os.environ.get("MRCLI_DATA", Path(__file__).parents[3] / "shared" / "data")) / "kspace"
 N_Y, N_X, COILS = 6, 8, 2
 KSPACE = volume((1, 1, COILS, N_Y, N_X))
 

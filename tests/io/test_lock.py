@@ -37,7 +37,17 @@ def test_a_failure_frees_the_folder(tmp_path):
 def test_parts_of_the_work_do_not_exclude_each_other(tmp_path):
     with output_lock(tmp_path, "1-of-2"), output_lock(tmp_path, "2-of-2"):
         pass
-    with output_lock(tmp_path, "a"), pytest.raises(LockedError), output_lock(tmp_path, "a"):
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("1-of-2", "1-of-2"), ("", "1-of-2"), ("1-of-2", ""), ("1-of-2", "1-of-3")],
+)
+def test_runs_that_may_do_the_same_scan_exclude_each_other(tmp_path, first, second):
+    refused = pytest.raises(LockedError)
+    with output_lock(tmp_path, first), refused, output_lock(tmp_path, second):
+        pass
+    with output_lock(tmp_path, second):
         pass
 
 

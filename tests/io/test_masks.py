@@ -1,8 +1,5 @@
 """Masks: zeros and ones in any container, brought to the axes of the scan."""
 
-import os
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
@@ -14,8 +11,8 @@ from mrcli.errors import DataError, MissingField, ShapeError, UnknownFormat
 from mrcli.io.masks import as_mask, fit_mask, read_mask
 from mrcli.io.registry import open_scan
 from mrcli.scan import MaskSource, ScanHeader
+from realdata import KSPACE as DATA
 
-DATA = Path(os.environ.get("MRCLI_DATA", Path(__file__).parents[3] / "shared" / "data")) / "kspace"
 MASK = np.arange(3 * 5 * 8).reshape(3, 5, 8) % 3 == 0
 HEADER = ScanHeader(n_frames=3, n_slices=2, n_coils=4, matrix=(5, 8), dtype="complex64")
 

@@ -2,9 +2,7 @@
 
 import csv
 import math
-import os
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +15,8 @@ from mrcli.metrics.cmrxrecon2025 import (
     score_region,
     scored_region,
 )
+from realdata import DATA
 
-DATA = Path(os.environ.get("MRCLI_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SCORE = DATA / "cmrxrecon2025_score.npz"
 SHAPES = DATA / "cmrxrecon2025_shapes.csv"
 needs_score = pytest.mark.skipif(not SCORE.exists(), reason=f"{SCORE.name} is not at hand")

@@ -1,8 +1,5 @@
 """Facts that a mask tells about itself, on masks whose truth is known."""
 
-import os
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
@@ -22,8 +19,8 @@ from mrcli.physics.sampling import (
     infer_mask,
     union_over_frames,
 )
+from realdata import DATA
 
-DATA = Path(os.environ.get("MRCLI_DATA", Path(__file__).parents[3] / "shared" / "data"))
 UNIFORM_MASKS = DATA / "cmrxrecon2025_uniform_masks.npz"
 RADIAL_MASK = DATA / "kspace" / "cmrxrecon2025_cine_lax_4ch_mask_ktRadial16.mat"
 MASK_2024 = DATA / "kspace" / "cmrxrecon2024_cine_sax_mask_Uniform8.mat"

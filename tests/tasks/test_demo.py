@@ -2,12 +2,17 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
+from mrcli.errors import OutputError
 from mrcli.simulate.phantom import PhantomSpec
 from mrcli.tasks import demo
 from mrcli.tasks.demo_study import DemoFolders, sampling_patterns
+from mrcli.tasks.recon import recon_paths
+from mrcli.tasks.recon_result import ReconSettings
+from mrcli.tasks.report import report_folder
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,35 @@ def test_truth_and_images_share_their_grid(result):
     folders = DemoFolders(out)
     assert folders.truth_image.is_file()
     assert folders.image("cs", "Uniform8").is_file()
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "report.csv").write_text("mine")
+    with pytest.raises(OutputError, match="not from a demo"):
+        demo.run_demo(tmp_path, device="cpu")
+    assert (tmp_path / "report.csv").read_text() == "mine"
+
+
+def test_the_tree_of_the_inputs_serves_as_reference(result):
+    """Undersampled scans find their full sampling there; the full scans find themselves."""
+    out, _ = result
+    images = out / "all"
+    recon_paths(
+        [out / "study"], images, ReconSettings(method="zero-filled", device="cpu", command=())
+    )
+    report = report_folder(images, reference=out / "study", metrics=("clean",))
+    assert report.exit_code == 0
+    by_name = {Path(row.path).name: row for row in report.scored.rows}
+    assert len(by_name) == 3
+    assert 15 < by_name["cine_sax_kus_Uniform8.nii.gz"].scores.volume.psnr_db < 40
+    found = [finding.code for finding in by_name["cine_sax.nii.gz"].findings]
+    assert found == ["reference-is-input"]
+
+
+def test_the_undersampled_tree_alone_finds_full_samples_anywhere_below_the_reference(result):
+    out, _ = result
+    report = report_folder(
+        out / "images" / "sense", reference=out / "study", metrics=("cmrxrecon2025",)
+    )
+    assert report.exit_code == 0
+    assert len(report.scored.rows) == 2

@@ -204,6 +204,54 @@ def test_two_scans_that_differ_in_their_suffix_keep_it(study, tmp_path):
     assert [scan.output[0] for scan in result.scans] == ["a.npy.nii.gz", "a.npz.nii.gz"]
 
 
+def test_scans_of_the_same_name_in_two_folders_stay_two(study, tmp_path):
+    _, kspace = study
+    for patient, scale in (("P001", 1), ("P002", 2)):
+        (tmp_path / patient).mkdir()
+        np.save(tmp_path / patient / "cine.npy", (scale * kspace).numpy())
+    settings = ReconSettings(method="zero-filled", device="cpu", overwrite=True, command=())
+    folders = [tmp_path / "P001", tmp_path / "P002"]
+    result = recon_paths(folders, tmp_path / "out", settings)
+    assert [scan.path for scan in result.scans] == ["P001/cine.npy", "P002/cine.npy"]
+    peaks = [
+        float(np.max(nib.load(tmp_path / "out" / p / "cine.nii.gz").dataobj))
+        for p in ("P001", "P002")
+    ]
+    assert peaks[1] == pytest.approx(2 * peaks[0])
+
+
+def test_two_scans_that_would_write_one_file_stop_the_run(study, tmp_path):
+    _, kspace = study
+    np.save(tmp_path / "a.npy", kspace.numpy())
+    np.savez(tmp_path / "a.npz", kspace=kspace.numpy())
+    np.savez(tmp_path / "a.npy.npz", kspace=kspace.numpy())
+    with pytest.raises(InputError, match="would both be written as a.npy"):
+        recon_paths([tmp_path], tmp_path / "out", ReconSettings(dry_run=True, command=()))
+
+
+def test_a_dry_run_knows_what_is_done_and_what_is_in_the_way(folder, tmp_path):
+    recon_paths([folder / "a.npy"], tmp_path / "out", SENSE)
+    dry = ReconSettings(method="sense", device="cpu", dry_run=True, command=())
+    (scan,) = recon_paths([folder / "a.npy"], tmp_path / "out", dry).scans
+    assert scan.status == "skipped"
+    other = ReconSettings(method="cs", device="cpu", dry_run=True, command=())
+    (scan,) = recon_paths([folder / "a.npy"], tmp_path / "out", other).scans
+    assert scan.error.exit_code == 5
+
+
+def test_no_folder_of_a_person_gets_into_any_output(study, tmp_path, monkeypatch):
+    _, kspace = study
+    folder = tmp_path / "CANARY_IN"
+    folder.mkdir()
+    np.save(folder / "scan.npy", kspace.numpy())
+    out = tmp_path / "CANARY_OUT"
+    monkeypatch.setattr("sys.argv", ["mrcli", "recon", str(folder), "-o", str(out)])
+    recon_paths([folder], out, ReconSettings(device="cpu"))
+    written = [path for path in out.rglob("*") if path.is_file()]
+    assert len(written) == 4
+    assert not [path for path in written if b"CANARY" in path.read_bytes()]
+
+
 def test_auto_takes_sense_and_says_why():
     assert choose_method("auto") == ("sense", "auto: no network comes with this version, so sense")
     assert choose_method("cs") == ("cs", "asked for")
