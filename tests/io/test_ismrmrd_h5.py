@@ -334,7 +334,8 @@ def test_slices_of_different_directions_have_no_common_affine(scan_of):
 
 def test_scans_beyond_two_cartesian_dimensions_are_refused(scan_of):
     for xml, words in (
-        (mrd_xml(N_Y, N_X, trajectory="Spiral"), "trajectory 'spiral'"),
+        (mrd_xml(N_Y, N_X, trajectory="Spiral"), "trajectory spiral"),
+        (mrd_xml(N_Y, N_X, trajectory="Doe"), "another trajectory"),
         (mrd_xml(N_Y, N_X, z=4), "4 partitions"),
     ):
         with pytest.raises(DataError, match=words) as caught:

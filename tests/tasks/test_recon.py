@@ -225,7 +225,7 @@ def test_two_scans_that_would_write_one_file_stop_the_run(study, tmp_path):
     np.save(tmp_path / "a.npy", kspace.numpy())
     np.savez(tmp_path / "a.npz", kspace=kspace.numpy())
     np.savez(tmp_path / "a.npy.npz", kspace=kspace.numpy())
-    with pytest.raises(InputError, match="would both be written as a.npy"):
+    with pytest.raises(InputError, match=r"would both be written as a\.npy"):
         recon_paths([tmp_path], tmp_path / "out", ReconSettings(dry_run=True, command=()))
 
 
