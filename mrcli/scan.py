@@ -87,6 +87,7 @@ class Scan:
     reference_image: ReferenceImage | None = None  # magnitude, when the file holds one
     load_reference_slice: Callable[[int], KSpace] | None = field(default=None, repr=False)
     findings: tuple[Finding, ...] = ()
+    beside: tuple[Path, ...] = ()  # other files that this scan was read from
 
     def __post_init__(self) -> None:
         if self.mask is not None:
