@@ -12,11 +12,11 @@ from mrcli.types import Image, KSpace, SamplingMask
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
 class EncodedSlice:
-    """All that a method needs: the encoding, the data in its domain, the ACS, the noise."""
+    """All that a method needs: the encoding, the data in its domain, calibration, noise."""
 
     encoding: CartesianEncoding
     kspace: KSpace  # (frame, coil, y, x)
-    acs: SamplingMask
+    calibrated: SamplingMask  # samples that the maps come from
     noise_sigma: float  # in the units of `kspace`
 
 
@@ -27,7 +27,7 @@ def zero_filled(data: EncodedSlice) -> Image:
 
 def sense(data: EncodedSlice) -> Image:
     """Return the SENSE image, regularised by noise power over signal power."""
-    weight = wiener_regularization(data.encoding, data.kspace, data.noise_sigma, data.acs)
+    weight = wiener_regularization(data.encoding, data.kspace, data.noise_sigma, data.calibrated)
     return solve_sense(data.encoding, data.kspace, weight)
 
 

@@ -11,27 +11,30 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Float32
+from jaxtyping import Complex, Float32
 from torch import Tensor
 
 from mrcli.errors import DataError, NotFinite
 from mrcli.findings import Finding, Severity
 from mrcli.methods import METHODS, EncodedSlice
 from mrcli.metrics.consistency import consistency_residual
-from mrcli.physics.encoding import CartesianEncoding, decouple_readout_, ifft2c
+from mrcli.physics.encoding import Y_ONLY, CartesianEncoding, decouple_readout_, ifft2c
 from mrcli.physics.noise import (
     apply_to_coils,
+    equalizing_matrix,
     estimate_noise_sigma,
     noise_covariance,
     whitening_matrix,
 )
 from mrcli.physics.sampling import Acs, find_acs, union_over_frames
 from mrcli.physics.sense import adjoint_image
-from mrcli.physics.sensitivity import estimate_maps
+from mrcli.physics.sensitivity import CALIBRATION_SAMPLES, estimate_maps
 from mrcli.scan import Scan, ScanMask
-from mrcli.types import CoilMatrix, Image, KSpace, SamplingMask
+from mrcli.types import CoilMatrix, Image, KSpace, SamplingMask, SensitivityMaps
 
 CalibrationBlock = Complex[Tensor, "coil acs_y acs_x"]
+
+_SAMPLES_PER_COIL = 10  # of noise: a covariance from fewer is far from the true one
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
@@ -40,6 +43,7 @@ class Calibration:
 
     whitening: CoilMatrix | None
     noise_sigma: float  # of the data after whitening, in the units of the scan
+    findings: tuple[Finding, ...] = ()
 
     def apply_(self, kspace: KSpace, mask: SamplingMask, scale: float) -> KSpace:
         """Replace `kspace` by ``W M y / scale``, in place: slices are large."""
@@ -47,6 +51,17 @@ class Calibration:
             acquired = (samples / scale) * mask[frame if len(mask) > 1 else 0]
             samples.copy_(self._whiten(acquired))
         return kspace
+
+    def restore(self, image: Image, maps: SensitivityMaps) -> Image:
+        """Undo the shading of the image that whitening brought.
+
+        Maps of whitened coils have unit RSS; the coils themselves, ``W^-1 S``, decide how bright
+        the image is, with a noise scan as without.
+        """
+        if self.whitening is None:
+            return image
+        coils = apply_to_coils(torch.linalg.inv(self.whitening).to(maps), maps)
+        return image * coils.abs().square().sum(-3).sqrt()
 
     def _whiten(self, kspace: KSpace) -> KSpace:
         if self.whitening is None:
@@ -67,24 +82,53 @@ class ReconSlice:
 def calibrate(scan: Scan, noise_sigma: float) -> Calibration:
     """Return the whitening of the scan; without a noise scan `noise_sigma` is taken as it is.
 
-    Whitening keeps the mean noise power of the coils, so that images keep the scale of the data.
+    Whitening keeps the mean noise power of the coils, so that images keep the scale of the data. A
+    noise scan that is too short, or in which coils are silent or copies, gives every coil the same
+    noise but cannot undo what they share: that is a finding. Raises `NotFinite` for a damaged one.
     """
     if scan.noise is None:
         return Calibration(None, noise_sigma)
-    covariance = noise_covariance(scan.noise.to(torch.complex128))
-    level = math.sqrt(float(covariance.diagonal().real.mean()))
-    return Calibration(level * whitening_matrix(covariance), level)
+    noise = scan.noise.to(torch.complex128)
+    if not bool(torch.view_as_real(noise).isfinite().all()):
+        raise NotFinite("the noise scan holds NaN or infinity", hint="leave the noise scan out")
+    covariance = noise_covariance(noise)
+    power = covariance.diagonal().real
+    if not bool(power.any()):
+        return Calibration(None, noise_sigma, (_unused_noise("holds only zeros"),))
+    level = math.sqrt(float(power[power > 0].mean()))
+    is_long = noise.shape[1] >= _SAMPLES_PER_COIL * len(noise)
+    whitening = whitening_matrix(covariance) if is_long else None
+    if whitening is not None:
+        return Calibration(level * whitening, level)
+    reason = "has coils that are silent or copies" if is_long else f"has {noise.shape[1]} samples"
+    return Calibration(level * equalizing_matrix(covariance), level, (_equalized(reason),))
+
+
+def _equalized(reason: str) -> Finding:
+    return Finding(
+        "noise-scan-not-whitening",
+        Severity.WARNING,
+        f"the noise scan {reason}: coils were scaled to equal noise, not decorrelated",
+        f"measure at least {_SAMPLES_PER_COIL} noise samples per coil, with every coil connected",
+    )
+
+
+def _unused_noise(reason: str) -> Finding:
+    return Finding(
+        "noise-scan-unused",
+        Severity.WARNING,
+        f"the noise scan {reason}: noise was estimated from the data",
+        "measure the noise scan again",
+    )
 
 
 def reconstruct(
-    scan: Scan, mask: ScanMask, noise_sigma: float, method: str, *, device: str = "cpu"
+    scan: Scan, mask: ScanMask, calibration: Calibration, method: str, *, device: str = "cpu"
 ) -> Iterator[ReconSlice]:
-    """Yield the slices of the scan in turn.
+    """Yield the slices of the scan in turn; `mask` is what was acquired.
 
-    `mask` is what was acquired, `noise_sigma` its noise level where the scan has no noise scan.
     Raises `DataError` where the method cannot work on the data, `NotFinite` where it fails.
     """
-    calibration = calibrate(scan, noise_sigma)
     for index in range(scan.header.n_slices):
         slice_mask = mask[:, index if mask.shape[1] > 1 else 0].to(device)
         yield _reconstruct_slice(scan, index, slice_mask, calibration, method)
@@ -108,7 +152,8 @@ def _combined(kspace: KSpace, calibration: Calibration) -> Image:
     kspace = calibration.apply_(kspace, everywhere, scale)
     sigma = calibration.noise_sigma / scale or estimate_noise_sigma(kspace, everywhere)
     data = _encode(kspace, everywhere, sigma)
-    return adjoint_image(data.encoding, data.kspace) * scale
+    image = adjoint_image(data.encoding, data.kspace)
+    return calibration.restore(image, data.encoding.maps) * scale
 
 
 def _reconstruct_slice(
@@ -119,63 +164,67 @@ def _reconstruct_slice(
     kspace = calibration.apply_(kspace, mask, scale)
     if not bool(kspace.any()):
         return ReconSlice(index, torch.zeros_like(kspace[:, 0]), None)
-    if kspace.shape[1] > 1 and _acs_of(mask) is None:
-        return _combine_without_maps(index, kspace, scale, method)
-    data = _encode(kspace, mask, calibration.noise_sigma / scale)
+    sigma = calibration.noise_sigma / scale or estimate_noise_sigma(kspace, mask)
+    try:
+        data = _encode(kspace, mask, sigma)
+    except DataError as error:
+        if method != "zero-filled":
+            raise DataError(f"slice {index}: {error.message}", hint=error.hint) from error
+        return _combine_without_maps(index, kspace, scale, error.message)
     image = _require_finite(METHODS[method](data), index)
     residual = consistency_residual(image, data.encoding, data.kspace)
-    return ReconSlice(index, image * scale, residual)
+    image = calibration.restore(image, data.encoding.maps) * scale
+    return ReconSlice(index, image, residual)
 
 
 def _encode(kspace: KSpace, mask: SamplingMask, noise_sigma: float) -> EncodedSlice:
-    acs = _acs_of(mask) or Acs((0, kspace.shape[-2]), None)  # one coil needs no calibration
-    block = _calibration_block(kspace, mask, acs)
+    """Calibrate the coils, then transform `kspace` in place to the domain of the encoding.
+
+    Raises `DataError` where there are several coils and too few samples to calibrate them.
+    """
+    y, x = _calibration_extent(mask, kspace)
+    in_block = mask[..., y, :] if mask.shape[-1] == 1 else mask[..., y, x]
+    block = _averaged(kspace[..., y, x], in_block)
     matrix = (kspace.shape[-2], kspace.shape[-1])
     maps = estimate_maps(block, matrix, noise_sigma=noise_sigma / math.sqrt(len(kspace)))
-    data, mask, axes = decouple_readout_(kspace, mask)
-    encoding = CartesianEncoding(maps.unsqueeze(0), mask, axes)
-    return EncodedSlice(encoding, data, _as_mask(acs, mask), noise_sigma)
+    data, lines, axes = decouple_readout_(kspace, mask)
+    calibrated = torch.zeros_like(lines[:1])
+    calibrated[..., y, slice(None) if axes == Y_ONLY else x] = True
+    calibrated &= lines.all(0)  # frames may fill the block together, and each still misses some
+    encoding = CartesianEncoding(maps.unsqueeze(0), lines, axes)
+    return EncodedSlice(encoding, data, calibrated, noise_sigma)
 
 
-def _acs_of(mask: SamplingMask) -> Acs | None:
-    """Return the ACS that every frame has, else the one that the frames fill together."""
-    return find_acs(mask) or find_acs(union_over_frames(mask))
-
-
-def _calibration_block(kspace: KSpace, mask: SamplingMask, acs: Acs) -> CalibrationBlock:
-    """Average the acquired samples of the ACS over frames; the origin stays at ``n // 2``."""
-    y = _around_origin(acs.y, kspace.shape[-2])
-    x = _around_origin(acs.x or (0, kspace.shape[-1]), kspace.shape[-1])
-    taken = mask[..., y, :] if mask.shape[-1] == 1 else mask[..., y, x]
-    n_averages = taken.expand(len(kspace), -1, -1, -1).sum(0).clamp(min=1)
-    return kspace[..., y, x].sum(0) / n_averages
-
-
-def _around_origin(extent: tuple[int, int], n: int) -> slice:
-    """Return the largest part of `extent` in which the origin is at half its length."""
-    before, after = n // 2 - extent[0], extent[1] - n // 2
-    half = min(before, after)
-    return slice(n // 2 - half, n // 2 + half + (after > half))
-
-
-def _as_mask(acs: Acs, like: SamplingMask) -> Bool[Tensor, "1 1 y readout"]:
-    mask = torch.zeros_like(like[:1])
-    x = slice(None) if acs.x is None or like.shape[-1] == 1 else slice(*acs.x)
-    mask[..., slice(*acs.y), x] = True
-    return mask
-
-
-def _combine_without_maps(index: int, kspace: KSpace, scale: float, method: str) -> ReconSlice:
-    if method != "zero-filled":
+def _calibration_extent(mask: SamplingMask, kspace: KSpace) -> tuple[slice, slice]:
+    """Return the part of the ACS, of every frame or else of all together, nearest the origin."""
+    n_coils, n_y, n_x = kspace.shape[1:]
+    acs = find_acs(mask) or find_acs(union_over_frames(mask))
+    if acs is None and n_coils > 1:
         raise DataError(
-            f"slice {index}: no fully sampled lines around the origin of k-space, from which "
-            f"{method} could calibrate the coils",
+            f"no fully sampled lines around the origin of k-space to calibrate {n_coils} coils",
             hint="reconstruct zero-filled, or acquire at least 4 ACS lines",
         )
+    acs = acs or Acs((0, n_y), None)
+    return _nearest_origin(acs.y, n_y), _nearest_origin(acs.x or (0, n_x), n_x)
+
+
+def _nearest_origin(extent: tuple[int, int], n: int) -> slice:
+    size = min(extent[1] - extent[0], CALIBRATION_SAMPLES)
+    start = min(max(n // 2 - size // 2, extent[0]), extent[1] - size)
+    return slice(start, start + size)
+
+
+def _averaged(block: KSpace, mask: SamplingMask) -> CalibrationBlock:
+    """Average the acquired samples over frames."""
+    n_averages = mask.expand(len(block), -1, -1, -1).sum(0).clamp(min=1)
+    return block.sum(0) / n_averages
+
+
+def _combine_without_maps(index: int, kspace: KSpace, scale: float, reason: str) -> ReconSlice:
     finding = Finding(
         "combined-without-maps",
         Severity.WARNING,
-        f"slice {index}: without ACS the coils were combined by root sum of squares",
+        f"slice {index}: the coils were combined by root sum of squares: {reason}",
         "acquire at least 4 ACS lines",
     )
     frames = [ifft2c(frame).abs().square().sum(0).sqrt() for frame in kspace]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mrcli.checks import examine
 from mrcli.errors import DataError, NotFinite
 from mrcli.methods import METHODS
 from mrcli.physics.encoding import fft2c, ifft2c
@@ -22,7 +23,8 @@ SIZES = [
 
 
 def images(scan, mask, method, sigma=0.02):
-    return torch.stack([one.image for one in reconstruct(scan, mask, sigma, method)], dim=1)
+    slices = reconstruct(scan, mask, calibrate(scan, sigma), method)
+    return torch.stack([one.image for one in slices], dim=1)
 
 
 @for_every_method
@@ -92,20 +94,20 @@ def test_without_acs_only_zero_filling_goes_on_and_says_how():
     _, kspace = small_study(n_coils=4)
     mask = (torch.arange(48) % 2 == 0).view(1, 1, 1, 48, 1)
     scan = scan_of(kspace, mask)
-    (one,) = reconstruct(scan, mask, 0.02, "zero-filled")
+    (one,) = reconstruct(scan, mask, calibrate(scan, 0.02), "zero-filled")
     assert [finding.code for finding in one.findings] == ["combined-without-maps"]
     rss = ifft2c(kspace[:, 0] * mask[0]).abs().square().sum(-3).sqrt()
     assert_close(one.image.abs(), rss, rtol=1e-4, atol=1e-6)
     for method in ("sense", "cs"):
         with pytest.raises(DataError, match="no fully sampled lines around the origin"):
-            next(reconstruct(scan, mask, 0.02, method))
+            next(reconstruct(scan, mask, calibrate(scan, 0.02), method))
 
 
 def test_a_slice_of_zeros_is_an_image_of_zeros():
     _, kspace = small_study(n_slices=2)
     kspace[:, 1] = 0
     scan = scan_of(kspace)
-    _, empty = reconstruct(scan, everything(scan), 0.02, "sense")
+    _, empty = reconstruct(scan, everything(scan), calibrate(scan, 0.02), "sense")
     assert not empty.image.any()
     assert empty.consistency_residual is None
 
@@ -115,7 +117,7 @@ def test_nan_is_refused_before_it_spreads():
     kspace[0, 0, 1, 2, 3] = torch.nan
     scan = scan_of(kspace)
     with pytest.raises(NotFinite, match="NaN or infinity"):
-        next(reconstruct(scan, everything(scan), 0.02, "sense"))
+        next(reconstruct(scan, everything(scan), calibrate(scan, 0.02), "sense"))
 
 
 def test_whitening_undoes_the_coupling_of_the_noise_and_keeps_its_level():
@@ -131,6 +133,84 @@ def test_whitening_undoes_the_coupling_of_the_noise_and_keeps_its_level():
     level = float((mixing @ mixing.mH).diagonal().real.mean())
     assert_close(covariance, level * torch.eye(3, dtype=torch.complex64), rtol=0.05, atol=0.05)
     assert calibration.noise_sigma == pytest.approx(level**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda noise: noise[:, :20], "has 20 samples"),
+        (lambda noise: torch.cat([noise[:2], noise[:1]]), "silent or copies"),
+        (lambda noise: torch.cat([noise[:2], 0 * noise[:1]]), "silent or copies"),
+    ],
+)
+def test_a_noise_scan_that_cannot_whiten_equalizes_and_says_so(spoil, words):
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.tensor([[0.02], [0.03], [0.01]])
+    noise = levels * torch.randn(3, 4000, dtype=torch.complex64, generator=generator)
+    truth, kspace = small_study(n_coils=3)
+    scan = scan_of(kspace, noise=spoil(noise))
+    calibration = calibrate(scan, 7.0)
+    (finding,) = calibration.findings
+    assert finding.code == "noise-scan-not-whitening"
+    assert words in finding.message
+    assert 0.01 < calibration.noise_sigma < 0.03
+    assert relative_error(images(scan, everything(scan), "sense"), truth) < 0.1
+
+
+def test_a_noise_scan_changes_the_noise_and_not_the_shading():
+    """Even a wrong one: coils that count less make the image noisier, not darker."""
+    truth, kspace = small_study(n_coils=4, snr=1e4)
+    levels = torch.tensor([[1.0], [5.0], [2.0], [1.0]]) * 1e-4
+    generator = torch.Generator().manual_seed(0)
+    noise = levels * torch.randn(4, 4000, dtype=torch.complex64, generator=generator)
+    scan = scan_of(kspace, noise=noise)
+    image = images(scan, everything(scan), "sense")
+    assert relative_error(image, truth) < 0.02
+    assert relative_error(reference_image(scan), truth) < 0.02
+
+
+def test_a_noise_scan_of_zeros_is_left_out_and_one_with_nan_is_refused():
+    _, kspace = small_study(n_coils=3)
+    silent = calibrate(scan_of(kspace, noise=torch.zeros(3, 90, dtype=torch.complex64)), 7.0)
+    assert (silent.whitening, silent.noise_sigma) == (None, 7.0)
+    assert [finding.code for finding in silent.findings] == ["noise-scan-unused"]
+    damaged = torch.full((3, 90), torch.nan, dtype=torch.complex64)
+    with pytest.raises(NotFinite, match="the noise scan holds NaN"):
+        calibrate(scan_of(kspace, noise=damaged), 7.0)
+
+
+def test_zero_filling_goes_on_where_the_acs_is_too_small():
+    _, kspace = small_study(n_coils=6)
+    mask = (torch.arange(48) >= 23).view(1, 1, 1, 48, 1) & (torch.arange(48) < 26).view(
+        1, 1, 1, 48, 1
+    )
+    scan = scan_of(kspace, mask)
+    (one,) = reconstruct(scan, mask, calibrate(scan, 0.02), "zero-filled")
+    assert [finding.code for finding in one.findings] == ["combined-without-maps"]
+
+
+@pytest.mark.parametrize("first", [20, 23, 24])
+def test_one_sided_lines_calibrate_from_all_that_lie_near_the_origin(first):
+    """Partial Fourier: the origin is at the border of what was acquired, and that is enough."""
+    truth, kspace = small_study(n_coils=6)
+    mask = (torch.arange(48) >= first).view(1, 1, 1, 48, 1)
+    scan = scan_of(kspace, mask)
+    errors = {m: relative_error(images(scan, mask, m), truth) for m in METHODS}
+    assert errors["sense"] < 1.1 * errors["zero-filled"]
+    assert errors["cs"] < 1.1 * errors["zero-filled"]
+
+
+@pytest.mark.parametrize("method", ["sense", "cs"])
+def test_a_frame_of_zeros_in_the_middle_does_no_harm_to_the_others(method):
+    _, kspace = small_study(n_frames=3, n_coils=6)
+    mask = lines(48, 3, 12)
+    whole = images(scan_of(kspace, mask), mask, method)
+    kspace[1] = 0
+    scan = scan_of(kspace, mask)
+    found = examine(scan)
+    holed = images(scan, found.mask, method, found.noise_sigma)
+    assert found.noise_sigma == pytest.approx(1 / 50, rel=0.3)
+    assert relative_error(holed[::2], whole[::2]) < 0.1
 
 
 def test_a_noise_scan_lowers_the_error_where_one_coil_is_much_noisier():
@@ -171,7 +251,8 @@ def test_the_residual_is_what_the_image_leaves_unexplained():
     generator = torch.Generator().manual_seed(0)
     truth, kspace = small_study(n_coils=8, snr=1e6)
     noise = 0.05 * torch.randn(kspace.shape, dtype=torch.complex64, generator=generator)
-    (one,) = reconstruct(scan_of(kspace + noise), everything(scan_of(kspace)), 0.05, "sense")
+    scan = scan_of(kspace + noise)
+    (one,) = reconstruct(scan, everything(scan), calibrate(scan, 0.05), "sense")
     energies = [float(part.abs().square().sum()) for part in (noise, fft2c(truth), kspace + noise)]
     expected = (7 / 8 * energies[0] / energies[2]) ** 0.5
     assert one.consistency_residual == pytest.approx(expected, rel=0.1)

@@ -1,7 +1,10 @@
 """The files of one reconstruction: images and sidecar, all of them or none."""
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from mrcli.errors import OutputError
@@ -11,6 +14,7 @@ from mrcli.io.image_files import Writer
 from mrcli.provenance import sha256_of
 
 SIDECAR_SUFFIX = ".json"
+_STAGE_PREFIX = ".mrcli-stage-"
 
 
 def output_names(stem: PurePosixPath, writers: Sequence[Writer]) -> tuple[str, ...]:
@@ -24,7 +28,7 @@ def require_free(out_dir: Path, names: Sequence[str]) -> None:
     for name in names:
         if (out_dir / name).exists():
             raise OutputError(
-                f"{name}: exists already, and is not from this input with these options",
+                f"{name}: exists already, and was not finished from this input and options",
                 hint="ask for overwriting, or choose another folder",
             )
 
@@ -38,17 +42,59 @@ def write_reconstruction(
     *,
     overwrite: bool,
 ) -> dict[str, str]:
-    """Write all files and return their hashes by name; raises `OutputError`, leaving none."""
+    """Write all files and return their hashes by name; raises `OutputError`, changing nothing.
+
+    They are built in a folder of their own and take their names when all of them are whole.
+    """
     names = output_names(stem, writers)
-    written: list[Path] = []
-    try:
+    with _staging_folder(out_dir) as stage:
         for writer, name in zip(writers, names, strict=False):  # the sidecar has no writer
-            writer.write(out_dir / name, volume, overwrite=overwrite)
-            written.append(out_dir / name)
+            writer.write(stage / Path(name).name, volume, overwrite=False)
         text = json.dumps(record, indent=2, allow_nan=False) + "\n"
-        write_text_atomically(out_dir / names[-1], text, overwrite=overwrite)
-    except BaseException:  # an interrupt too: half a result is none
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
-    return {name: sha256_of(out_dir / name) for name in names}
+        write_text_atomically(stage / Path(names[-1]).name, text, overwrite=False)
+        hashes = {name: sha256_of(stage / Path(name).name) for name in names}
+        if not overwrite:
+            require_free(out_dir, names)
+        (out_dir / stem).parent.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (stage / Path(name).name).replace(out_dir / name)
+    return hashes
+
+
+def remove_outputs(out_dir: Path, names: Sequence[str]) -> None:
+    """Remove the files of a reconstruction that could not be recorded as finished."""
+    for name in names:
+        (out_dir / name).unlink(missing_ok=True)
+
+
+def remove_leftovers(out_dir: Path) -> None:
+    """Remove what killed runs left half-written; call it under the lock of the whole folder."""
+    for path in out_dir.glob(f"{_STAGE_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def is_made_by(out_dir: Path, names: Sequence[str], input_sha256: str, options_sha256: str) -> bool:
+    """Say whether the files there come from this input and these options, as the sidecar says.
+
+    A run that was killed before it could record them leaves such files; they may be replaced.
+    """
+    try:
+        record = json.loads((out_dir / names[-1]).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    own = {"input_sha256": input_sha256, "options_sha256": options_sha256}
+    return isinstance(record, dict) and record.get("resume") == own
+
+
+@contextmanager
+def _staging_folder(out_dir: Path) -> Iterator[Path]:
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_STAGE_PREFIX, dir=out_dir) as stage:
+            yield Path(stage)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise OutputError(
+            f"{out_dir.name}: cannot be written: {reason}",
+            hint="choose a folder that is writable and has space",
+        ) from error

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Bool, Complex, Int
 from torch import Tensor
 
-from mrcli.errors import DataError
 from mrcli.physics.encoding import ifftc, is_constant_along_readout
 from mrcli.types import CoilImages, CoilMatrix, KSpace, NoiseSamples, SamplingMask
 
 EdgeSamples = Complex[Tensor, "coil edge_y edge_x"]
 
+_LEAST_OWN_NOISE = 1e-6  # of the power of a coil: what a copy rounded to single precision has
 _EDGE_OF_READOUT = 1 / 8  # of the sampled extent, on either side
 _EDGE_OF_PHASE_ENCODE = 1 / 4
 _EDGE_OF_FIELD_OF_VIEW = 1 / 16
@@ -25,19 +25,29 @@ def noise_covariance(noise: NoiseSamples) -> CoilMatrix:
     return noise @ noise.mH / noise.shape[1]
 
 
-def whitening_matrix(covariance: CoilMatrix) -> CoilMatrix:
+def whitening_matrix(covariance: CoilMatrix) -> CoilMatrix | None:
     """Return ``L^-1`` for ``C = L L^H``: it makes noise of covariance `C` uncorrelated, sigma 1.
 
-    Raises `DataError` where a coil has no noise of its own (disconnected, or a copy).
+    None where the noise of some coils is made of that of others: no coil may be silent or a copy.
     """
-    factor, failed = torch.linalg.cholesky_ex(covariance)
-    if failed.item() > 0:
-        raise DataError(
-            f"noise scan: coil {failed.item() - 1} has no noise of its own",
-            hint="leave the noise scan out, or the coil",
-        )
+    level = covariance.diagonal().real.sqrt()
+    correlation = covariance / torch.outer(level, level)
+    if not bool((level > 0).all()) or _smallest_eigenvalue(correlation) < _LEAST_OWN_NOISE:
+        return None
+    factor = torch.linalg.cholesky(covariance)
     identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     return torch.linalg.solve_triangular(factor, identity, upper=False)
+
+
+def equalizing_matrix(covariance: CoilMatrix) -> CoilMatrix:
+    """Return the diagonal matrix that gives every coil sigma 1; silent ones count as average."""
+    power = covariance.diagonal().real
+    power = torch.where(power > 0, power, power[power > 0].mean())
+    return power.rsqrt().to(covariance.dtype).diag()
+
+
+def _smallest_eigenvalue(matrix: CoilMatrix) -> float:
+    return float(torch.linalg.eigvalsh(matrix)[0])
 
 
 def apply_to_coils(matrix: CoilMatrix, kspace: KSpace) -> KSpace:
@@ -54,12 +64,21 @@ def estimate_noise_sigma(kspace: KSpace, mask: SamplingMask) -> float:
     noise is exponential with mean ``sigma^2`` and median ``sigma^2 ln 2``: a median per coil
     ignores what signal there is. Exact zeros are fill, not noise.
     """
-    frame = kspace.shape[0] // 2
-    samples = kspace[frame] * mask[frame if mask.shape[0] > 1 else 0]
+    samples = _middle_frame(kspace, mask)
     estimates = [_sigma(_corners(samples))]
     if is_constant_along_readout(mask):
         estimates.append(_sigma(_edges_of_field_of_view(samples)))
     return min((sigma for sigma in estimates if sigma > 0), default=0.0)
+
+
+def _middle_frame(kspace: KSpace, mask: SamplingMask) -> Complex[Tensor, "coil y x"]:
+    """Return the samples of the frame nearest the middle that has any."""
+    frames = sorted(range(len(kspace)), key=lambda frame: abs(frame - len(kspace) // 2))
+    for frame in frames:
+        samples = kspace[frame] * mask[frame if len(mask) > 1 else 0]
+        if bool(samples.any()):
+            break
+    return samples
 
 
 def _corners(samples: CoilImages) -> EdgeSamples:

@@ -45,16 +45,18 @@ def adjoint_image(encoding: CartesianEncoding, kspace: KSpace) -> Image:
 
 
 def wiener_regularization(
-    encoding: CartesianEncoding, kspace: KSpace, noise_sigma: float, acs: SamplingMask
+    encoding: CartesianEncoding, kspace: KSpace, noise_sigma: float, calibrated: SamplingMask
 ) -> float:
-    """Return noise power / signal power per pixel, the latter from the samples outside the ACS.
+    """Return noise power / signal power per pixel, the latter from samples far from the origin.
 
-    What is missing lies outside the ACS, so the power measured there is the prior of what has to be
-    found; the power of the whole image, dominated by its mean, would be ten times too trustful.
-    Unit-RSS maps and a unitary transform give the image the energy of its k-space. `acs` marks the
-    calibration samples; where nothing else was acquired, all samples count.
+    What is missing lies outside the calibration block, so the power measured there is the prior of
+    what has to be found; the power of the whole image, dominated by its mean, would be ten times
+    too trustful. Unit-RSS maps and a unitary transform give the image the energy of its k-space.
+    `calibrated` marks the block; where nothing else was acquired, all samples count.
     """
-    outer = encoding.mask & ~acs
+    if bool(encoding.mask.all()):
+        return SMALLEST_REGULARIZATION  # nothing is missing, nothing has to be supposed
+    outer = encoding.mask & ~calibrated
     counted = outer if bool(outer.any()) else encoding.mask
     counted = counted.expand(len(kspace), -1, -1, -1)
     n_coils, n_x = kspace.shape[-3], kspace.shape[-1]

@@ -23,9 +23,16 @@ from mrcli.image import ReconVolume
 from mrcli.io.image_files import Writer, writers_named
 from mrcli.io.lock import output_lock
 from mrcli.io.manifest import MANIFEST_NAME, ManifestEntry, append_entry, is_done, read_manifest
-from mrcli.io.recon_files import output_names, require_free, write_reconstruction
+from mrcli.io.recon_files import (
+    is_made_by,
+    output_names,
+    remove_leftovers,
+    remove_outputs,
+    require_free,
+    write_reconstruction,
+)
 from mrcli.io.registry import open_scan
-from mrcli.pipeline import ReconSlice, reconstruct
+from mrcli.pipeline import Calibration, ReconSlice, calibrate, reconstruct
 from mrcli.provenance import (
     NUMERICS_VERSION,
     Provenance,
@@ -34,7 +41,7 @@ from mrcli.provenance import (
     sha256_of,
     sha256_of_json,
 )
-from mrcli.scan import Scan
+from mrcli.scan import Scan, ScanMask
 from mrcli.tasks.inspect import sampling_document
 from mrcli.tasks.progress import OnProgress, say_nothing
 from mrcli.tasks.recon_plan import Job, plan_jobs
@@ -60,6 +67,8 @@ def recon_paths(
     jobs = plan_jobs(paths, settings.shard)
     share = "" if settings.shard is None else f"{settings.shard[0]}-of-{settings.shard[1]}"
     with nullcontext() if settings.dry_run else output_lock(out_dir, share):
+        if settings.shard is None and not settings.dry_run:
+            remove_leftovers(out_dir)
         manifest = read_manifest(out_dir / MANIFEST_NAME)
         run = _Run(out_dir, settings, writers_named(settings.writers), manifest)
         scans = [
@@ -99,13 +108,15 @@ class _Run:
         answer = ReconScan(job.name, "planned", method, reason, names)
         scan = _open(job.path, self.settings)
         entry = ManifestEntry(
-            job.name, input_facts(job.path).sha256, _hash_of_options(self.settings), "done", {}
+            job.name, _hash_of_inputs(scan), _hash_of_options(self.settings), "done", {}
         )
+        hashes = entry.input_sha256, entry.options_sha256
         if not self.settings.overwrite:
             known = self.manifest.get(job.name)
-            if is_done(known, self.out_dir, entry.input_sha256, entry.options_sha256):
+            if is_done(known, self.out_dir, *hashes):
                 return replace(answer, status="skipped")
-            require_free(self.out_dir, names)
+            if known is not None or not is_made_by(self.out_dir, names, *hashes):
+                require_free(self.out_dir, names)
         if self.settings.dry_run:
             return replace(answer, findings=scan.findings)
         return self._reconstruct(job, scan, replace(answer, status="done"), entry, on_slice)
@@ -116,14 +127,25 @@ class _Run:
         start = time.perf_counter()
         examination = examine(scan)
         _require_usable(examination)
-        image, slices = _image_of(scan, examination, answer.method, self.settings, on_slice)
+        calibration = calibrate(scan, examination.noise_sigma)
+        image, slices = _image_of(
+            scan, examination.mask, calibration, answer.method or "", self.settings.device, on_slice
+        )
         answer = replace(
             answer,
             consistency_residual=_largest_residual(slices),
-            findings=examination.findings + tuple(f for one in slices for f in one.findings),
+            findings=(
+                *examination.findings,
+                *calibration.findings,
+                *(finding for one in slices for finding in one.findings),
+            ),
             seconds=time.perf_counter() - start,
         )
-        record = _sidecar(job, scan, examination, answer, self.settings)
+        record = _sidecar(scan, examination, calibration, answer, self.settings)
+        record["resume"] = {
+            "input_sha256": entry.input_sha256,
+            "options_sha256": entry.options_sha256,
+        }
         volume = ReconVolume(image, scan.header.voxel_size_mm, scan.header.affine)
         outputs = write_reconstruction(
             self.out_dir,
@@ -131,10 +153,17 @@ class _Run:
             self.writers,
             volume,
             record,
-            overwrite=self.settings.overwrite,
+            overwrite=True,  # what is in the way was asked about before the work began
         )
-        append_entry(self.out_dir / MANIFEST_NAME, replace(entry, outputs=outputs))
+        self._record(replace(entry, outputs=outputs))
         return answer
+
+    def _record(self, entry: ManifestEntry) -> None:
+        try:
+            append_entry(self.out_dir / MANIFEST_NAME, entry)
+        except BaseException:  # an interrupt too: what is not recorded is not done
+            remove_outputs(self.out_dir, list(entry.outputs))
+            raise
 
 
 def _open(path: Path, settings: ReconSettings) -> Scan:
@@ -148,6 +177,13 @@ def _open(path: Path, settings: ReconSettings) -> Scan:
     return replace(scan, header=replace(scan.header, site=site, protocol=protocol))
 
 
+def _hash_of_inputs(scan: Scan) -> str:
+    """Return the hash of the scan's file, or of all files where there are others beside it."""
+    files = (scan.path, *scan.beside)
+    hashes = [sha256_of(path) for path in files]
+    return hashes[0] if len(files) == 1 else sha256_of_json(hashes)
+
+
 def _hash_of_options(settings: ReconSettings) -> str:
     """Return the hash of all that decides the files beside the input; not where it computes."""
     decisive = {
@@ -158,7 +194,6 @@ def _hash_of_options(settings: ReconSettings) -> str:
         "axes": settings.axes,
         "writers": settings.writers,
         "site": [settings.center, settings.scanner, settings.protocol],
-        "seed": settings.seed,
     }
     return sha256_of_json(decisive)
 
@@ -171,17 +206,16 @@ def _require_usable(examination: Examination) -> None:
 
 def _image_of(
     scan: Scan,
-    examination: Examination,
-    method: str | None,
-    settings: ReconSettings,
+    mask: ScanMask,
+    calibration: Calibration,
+    method: str,
+    device: str,
     on_slice: OnSlice,
 ) -> tuple[Complex64[np.ndarray, "frame slice y x"], list[ReconSlice]]:
     header = scan.header
     image = np.empty((header.n_frames, header.n_slices, *header.matrix), np.complex64)
     slices: list[ReconSlice] = []
-    for one in reconstruct(
-        scan, examination.mask, examination.noise_sigma, method or "", device=settings.device
-    ):
+    for one in reconstruct(scan, mask, calibration, method, device=device):
         image[:, one.index] = one.image.cpu().numpy()
         slices.append(replace(one, image=one.image[:0]))  # keep the facts, not the pixels twice
         on_slice(len(slices), header.n_slices)
@@ -194,12 +228,16 @@ def _largest_residual(slices: Sequence[ReconSlice]) -> float | None:
 
 
 def _sidecar(
-    job: Job, scan: Scan, examination: Examination, answer: ReconScan, settings: ReconSettings
+    scan: Scan,
+    examination: Examination,
+    calibration: Calibration,
+    answer: ReconScan,
+    settings: ReconSettings,
 ) -> dict[str, object]:
     header = scan.header
     provenance = Provenance(
         command=settings.command,
-        input=input_facts(job.path),
+        input=input_facts(scan.path),
         method=answer.method or "",
         reason=answer.reason or "",
         device=settings.device,
@@ -207,9 +245,9 @@ def _sidecar(
         seed=settings.seed,
         sampling=sampling_document(examination),
         noise={
-            "sigma": examination.noise_sigma,
-            "source": "edges of k-space" if scan.noise is None else "noise scan",
-            "is_whitened": scan.noise is not None,
+            "sigma": calibration.noise_sigma,
+            "source": "noise scan" if calibration.whitening is not None else "edges of k-space",
+            "is_whitened": calibration.whitening is not None and not calibration.findings,
         },
         consistency_residual=answer.consistency_residual,
         findings=answer.findings,

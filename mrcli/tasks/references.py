@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float32
 from torch.linalg import vector_norm
 
+from mrcli.checks import resolve_mask
 from mrcli.errors import DataError, InputError, UnknownFormat
 from mrcli.findings import Finding, Severity
 from mrcli.io.image_files import read_image
@@ -18,6 +19,7 @@ from mrcli.io.references import find_reference
 from mrcli.io.registry import open_scan
 from mrcli.metrics.sets import ReferenceKind
 from mrcli.physics.encoding import ifft2c
+from mrcli.physics.sampling import Pattern, describe_sampling
 from mrcli.pipeline import reference_image
 from mrcli.provenance import sha256_of
 from mrcli.scan import MaskSource, Scan
@@ -140,16 +142,22 @@ def open_reference(path: Path) -> Reference:
 
 
 def fully_sampled(scan: Scan) -> Scan:
-    """Return the scan whose k-space is the reference; raises `DataError` if samples lack."""
+    """Return the scan whose k-space is the reference; raises `DataError` if samples lack.
+
+    Lines at the border that are zero in all of them are fill, not undersampling.
+    """
     if scan.load_reference_slice is not None:
         scan = replace(scan, load_slice=scan.load_reference_slice, mask=None)
-    elif scan.mask is not None and not bool(scan.mask.all()):
-        percent = 100 * float(scan.mask.float().mean())
-        raise DataError(
-            f"{scan.path.name}: not a reference: {percent:.1f} % of k-space was acquired",
-            hint="name fully sampled k-space or an image",
-        )
-    n_y, _ = scan.header.matrix
+    mask, _, _ = resolve_mask(scan)
+    n_y, n_x = scan.header.matrix
+    for index in range(mask.shape[1]):
+        sampling = describe_sampling(mask[:, index], n_x)
+        if sampling.pattern not in (Pattern.FULL, Pattern.REDUCED_RESOLUTION):
+            percent = 100 / sampling.true_acceleration
+            raise DataError(
+                f"{scan.path.name}: not a reference: {percent:.1f} % of k-space was acquired",
+                hint="name fully sampled k-space or an image",
+            )
     everything = torch.ones(1, 1, 1, n_y, 1, dtype=torch.bool)
     return replace(scan, mask=everything, mask_source=MaskSource.FULL, load_reference_slice=None)
 

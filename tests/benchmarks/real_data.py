@@ -25,7 +25,7 @@ from mrcli.methods import METHODS
 from mrcli.metrics.cmrxrecon2025 import FrameChoice
 from mrcli.metrics.sets import score_clean
 from mrcli.physics.patterns import uniform_lines
-from mrcli.pipeline import reconstruct, reference_image
+from mrcli.pipeline import calibrate, reconstruct, reference_image
 from phantoms import scan_of
 from realdata import DATA
 
@@ -57,7 +57,7 @@ def clean(image, reference):
 def images_of(kspace, mask, method):
     scan = scan_of(kspace, mask)
     found = examine(scan)
-    slices = list(reconstruct(scan, found.mask, found.noise_sigma, method))
+    slices = list(reconstruct(scan, found.mask, calibrate(scan, found.noise_sigma), method))
     return torch.stack([one.image for one in slices], dim=1)
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mrcli.errors import DataError
 from mrcli.physics.encoding import fft2c
 from mrcli.physics.noise import (
     apply_to_coils,
+    equalizing_matrix,
     estimate_noise_sigma,
     noise_covariance,
     whitening_matrix,
@@ -40,11 +40,26 @@ def test_mixing_of_coils_acts_on_every_sample_alike():
     assert_close(mixed[1, :, 2, 3], MIXING @ kspace[1, :, 2, 3], rtol=0, atol=1e-12)
 
 
-def test_a_coil_without_noise_of_its_own_is_refused_by_its_number():
-    noise = gaussian(3, 50)
-    noise[2] = 0
-    with pytest.raises(DataError, match="coil 2 has no noise of its own"):
-        whitening_matrix(noise_covariance(noise))
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+@pytest.mark.parametrize("defect", ["silent", "copy", "sum"])
+def test_coils_without_noise_of_their_own_cannot_be_whitened(defect, dtype):
+    noise = gaussian(3, 500).to(dtype)
+    noise[2] = {"silent": 0 * noise[0], "copy": noise[0], "sum": noise[0] - noise[1]}[defect]
+    assert whitening_matrix(noise_covariance(noise.to(torch.complex128))) is None
+
+
+def test_equalizing_gives_every_coil_the_same_noise_and_takes_silent_ones_for_average():
+    covariance = torch.diag(torch.tensor([4.0, 0.0, 0.25])).to(torch.complex128)
+    matrix = equalizing_matrix(covariance)
+    average = ((4 + 0.25) / 2) ** -0.5
+    assert_close(matrix.diagonal().real, torch.tensor([0.5, average, 2]).double())
+
+
+def test_a_frame_of_zeros_in_the_middle_does_not_hide_the_noise():
+    kspace = 0.01 * gaussian(3, 4, 96, 128)
+    kspace[1] = 0
+    everywhere = torch.ones(1, 1, 96, 1, dtype=torch.bool)
+    assert estimate_noise_sigma(kspace, everywhere) == pytest.approx(0.01, rel=0.1)
 
 
 def disk(n_y, n_x, radius=0.3):

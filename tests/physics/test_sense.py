@@ -98,41 +98,44 @@ def test_conjugate_gradients_answer_zero_with_zero():
     assert_close(conjugate_gradients(lambda x: x, nothing), nothing)
 
 
-def white_study(signal, sigma, matrix=(64, 48)):
-    image = signal * gaussian(1, *matrix, seed=1)
-    encoding = CartesianEncoding(
-        unit_maps(matrix), torch.ones(1, 1, matrix[0], 1, dtype=bool), Y_ONLY
-    )
-    noise = sigma * gaussian(1, COILS, *matrix, seed=5)
-    return encoding, encoding.forward(image) + noise
+ACS = torch.zeros(1, 1, 64, 1, dtype=torch.bool)
+ACS[:, :, 22:42] = True
+EVERY_OTHER = (torch.arange(64) % 2 == 0).view(1, 1, 64, 1)
+NOTHING = torch.zeros_like(ACS)
+
+
+def white_study(signal, sigma, mask=EVERY_OTHER | ACS):
+    image = signal * gaussian(1, 64, 48, seed=1)
+    encoding = CartesianEncoding(unit_maps((64, 48)), mask, Y_ONLY)
+    noise = sigma * gaussian(1, COILS, 64, 48, seed=5)
+    return encoding, encoding.forward(image) + mask * noise
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
 def test_the_regularisation_is_noise_power_over_signal_power(scale):
     encoding, kspace = white_study(signal=2.0, sigma=0.1)
-    acs = torch.zeros(1, 1, 64, 1, dtype=torch.bool)
-    acs[:, :, 22:42] = True
-    weight = wiener_regularization(encoding, scale * kspace, scale * 0.1, acs)
+    weight = wiener_regularization(encoding, scale * kspace, scale * 0.1, ACS)
     assert weight == pytest.approx(0.1**2 / 2.0**2, rel=0.1)
 
 
-def test_the_regularisation_reads_the_signal_outside_the_acs_only():
+def test_the_regularisation_reads_the_signal_outside_the_calibration_block_only():
     encoding, kspace = white_study(signal=2.0, sigma=0.1)
-    acs = torch.zeros(1, 1, 64, 1, dtype=torch.bool)
-    acs[:, :, 22:42] = True
-    outside = wiener_regularization(encoding, kspace, 0.1, acs)
+    outside = wiener_regularization(encoding, kspace, 0.1, ACS)
     kspace[:, :, 22:42] *= 100
-    assert wiener_regularization(encoding, kspace, 0.1, acs) == pytest.approx(outside)
+    assert wiener_regularization(encoding, kspace, 0.1, ACS) == pytest.approx(outside)
 
 
 def test_pure_noise_is_regularised_by_a_finite_weight_and_no_noise_by_the_smallest():
-    encoding, kspace = white_study(signal=0.0, sigma=1.0)
-    nothing = torch.zeros(1, 1, 64, 1, dtype=torch.bool)
-    weight = wiener_regularization(encoding, kspace, 1.1, nothing)
+    weight = wiener_regularization(*white_study(signal=0.0, sigma=1.0), 1.1, NOTHING)
     assert math.isfinite(weight)
     assert weight > 10
-    encoding, kspace = white_study(signal=1.0, sigma=0.0)
-    assert wiener_regularization(encoding, kspace, 0.0, nothing) == SMALLEST_REGULARIZATION
+    study = white_study(signal=1.0, sigma=0.0)
+    assert wiener_regularization(*study, 0.0, NOTHING) == SMALLEST_REGULARIZATION
+
+
+def test_what_is_complete_is_not_regularised():
+    study = white_study(signal=1.0, sigma=1.0, mask=torch.ones_like(ACS))
+    assert wiener_regularization(*study, 1.0, ACS) == SMALLEST_REGULARIZATION
 
 
 def test_a_point_between_two_lines_is_unfolded_where_coils_differ():

@@ -174,6 +174,73 @@ def test_when_the_sidecar_fails_the_image_goes_too(folder, tmp_path, monkeypatch
     assert files(tmp_path / "out") == [".mrcli.lock"]
 
 
+@pytest.mark.parametrize("failure", [OutputError("disk full"), KeyboardInterrupt()])
+def test_what_cannot_be_recorded_as_done_is_taken_away(folder, tmp_path, monkeypatch, failure):
+    def fail(*_, **__):
+        raise failure
+
+    monkeypatch.setattr("mrcli.tasks.recon.append_entry", fail)
+    if isinstance(failure, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            recon_paths([folder / "a.npy"], tmp_path / "out", SENSE)
+    else:
+        (scan,) = recon_paths([folder / "a.npy"], tmp_path / "out", SENSE).scans
+        assert scan.error.exit_code == 5
+    assert files(tmp_path / "out") == [".mrcli.lock"]
+
+
+def test_a_run_killed_before_it_could_record_is_taken_up(folder, tmp_path):
+    out = tmp_path / "out"
+    recon_paths([folder / "a.npy"], out, SENSE)
+    (out / "manifest.jsonl").unlink()
+    (out / ".mrcli-stage-x").mkdir()
+    assert recon_paths([folder / "a.npy"], out, SENSE).scans[0].status == "done"
+    assert not (out / ".mrcli-stage-x").exists()
+    (out / "manifest.jsonl").unlink()
+    (out / "a.json").write_text("{}")
+    assert recon_paths([folder / "a.npy"], out, SENSE).scans[0].error.exit_code == 5
+
+
+def test_overwriting_that_fails_half_way_keeps_the_old_result(folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    both = ReconSettings(writers=("nifti", "h5"), overwrite=True, device="cpu", command=())
+    recon_paths([folder / "a.npy"], out, both)
+    before = {name: sha256_of(out / name) for name in files(out)}
+
+    def fail(*_, **__):
+        raise OutputError("disk full")
+
+    monkeypatch.setattr(recon_files, "write_text_atomically", fail)
+    (scan,) = recon_paths([folder / "a.npy"], out, both).scans
+    assert scan.error.exit_code == 5
+    assert {name: sha256_of(out / name) for name in files(out)} == before
+
+
+def test_a_changed_mask_beside_the_scan_is_another_input(study, tmp_path):
+    _, kspace = study
+    np.save(tmp_path / "full.npy", kspace.numpy())
+    mask = tmp_path / "mask.npy"
+    statuses = []
+    for acceleration in (2, 2, 4):
+        np.save(mask, lines(48, acceleration, 16).numpy()[0, 0, 0, :, 0])
+        settings = ReconSettings(method="sense", device="cpu", mask_path=mask, command=())
+        (scan,) = recon_paths([tmp_path / "full.npy"], tmp_path / "out", settings).scans
+        statuses.append(scan.status)
+    assert statuses == ["done", "skipped", "failed"]
+
+
+def test_the_sidecar_states_the_noise_that_was_used(study, tmp_path):
+    _, kspace = study
+    generator = np.random.default_rng(0)
+    noise = 0.3 * (generator.standard_normal((4, 500)) + 1j * generator.standard_normal((4, 500)))
+    np.savez(tmp_path / "a.npz", kspace=kspace.numpy(), noise=noise.astype(np.complex64))
+    recon_paths([tmp_path / "a.npz"], tmp_path / "out", SENSE)
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert record["noise"]["sigma"] == pytest.approx(0.3 * 2**0.5, rel=0.1)
+    assert record["noise"]["source"] == "noise scan"
+    assert record["noise"]["is_whitened"]
+
+
 @pytest.mark.parametrize("failure", [MemoryError(), RuntimeError("can't allocate memory")])
 def test_running_out_of_memory_is_one_failed_scan(folder, tmp_path, monkeypatch, failure):
     def fail(*_, **__):
