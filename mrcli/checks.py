@@ -11,9 +11,16 @@ from statistics import median
 
 import torch
 
-from mrcli.axes import check_axes
+from mrcli.axes import check_axes, is_origin_off_center
 from mrcli.findings import Finding, Severity
-from mrcli.physics.sampling import Pattern, Sampling, describe_sampling, infer_mask
+from mrcli.physics.sampling import (
+    Pattern,
+    Sampling,
+    describe_sampling,
+    find_acs,
+    infer_mask,
+    union_over_frames,
+)
 from mrcli.scan import MaskSource, Scan, ScanMask
 from mrcli.survey import Evidence, SliceFacts, middle_slice, present, survey_slice
 from mrcli.types import SamplingMask
@@ -47,8 +54,8 @@ def examine(scan: Scan, on_slice: OnSlice | None = None) -> Examination:
     sampling = describe_sampling(middle_slice(mask), scan.header.matrix[1])
     evidence = Evidence(scan.header, slices, mask, source, sampling)
     found = tuple(finding for check in CHECKS for finding in check(evidence))
-    measured = evidence.measured
-    sigma = median(facts.noise_sigma for facts in measured) if measured else 0.0
+    sigmas = [facts.noise_sigma for facts in evidence.measured if facts.noise_sigma > 0]
+    sigma = median(sigmas) if sigmas else 0.0
     peak = max(facts.peak for facts in slices)
     return Examination(mask, source, sampling, sigma, peak, scan.findings + found)
 
@@ -109,11 +116,23 @@ def _zeros(evidence: Evidence) -> Iterator[Finding]:
     empty = [i for i, facts in enumerate(evidence.slices) if not facts.peak + facts.n_not_finite]
     if empty:
         yield _warning("zero-slice", f"{_which('slice', empty)} only zeros", "export it again")
-    frames = sum(present(facts.frame_energy) for facts in evidence.measured)
-    silent = (torch.as_tensor(frames) == 0).nonzero().flatten().tolist()
-    if silent:
-        remedy = "export it again, or leave the frame out: a shared model needs data in each"
-        yield _warning("zero-frame", f"{_which('frame', silent)} only zeros", remedy)
+    yield from _zero_frames(evidence)
+
+
+def _zero_frames(evidence: Evidence) -> Iterator[Finding]:
+    measured = [(i, facts) for i, facts in enumerate(evidence.slices) if facts.peak > 0]
+    silent = torch.stack([present(facts.frame_energy) == 0 for _, facts in measured])
+    remedy = "export it again, or leave the frame out: a shared model needs data in each"
+    everywhere = silent.all(0)
+    if bool(everywhere.any()):
+        frames = everywhere.nonzero().flatten().tolist()
+        yield _warning("zero-frame", f"{_which('frame', frames)} only zeros", remedy)
+    places = (silent & ~everywhere).nonzero().tolist()
+    if places:
+        row, frame = places[0]
+        more = f", as do {len(places) - 1} more of single slices" if len(places) > 1 else ""
+        message = f"frame {frame} of slice {measured[row][0]} holds only zeros{more}"
+        yield _warning("zero-frame", message, remedy)
 
 
 def _dead_coil(evidence: Evidence) -> Iterator[Finding]:
@@ -152,7 +171,7 @@ def _duplicate_frames(evidence: Evidence) -> Iterator[Finding]:
 
 def _spike(evidence: Evidence) -> Iterator[Finding]:
     hit = [(i, facts) for i, facts in enumerate(evidence.slices) if facts.n_spikes]
-    if hit:
+    if hit and not is_origin_off_center(evidence):  # then the origin itself looks like one
         index, facts = hit[0]
         frame, y, x = facts.first_spike or (0, 0, 0)
         n_spikes = sum(facts.n_spikes for _, facts in hit)
@@ -214,11 +233,22 @@ def _sampling(evidence: Evidence) -> Iterator[Finding]:
         )
         yield _warning("fixed-equispaced-mask", message, "shift the first line between frames")
     if sampling.acs is None and evidence.measured:
-        message = "no block around the origin is fully sampled: coil maps cannot be calibrated"
-        yield _warning("no-acs", message, "acquire 20 or more central lines")
+        yield _without_acs(middle_slice(evidence.mask))
     if sampling.is_partial_fourier:
         message = "one side of k-space is missing (partial Fourier or asymmetric echo)"
         yield _info("partial-fourier", message, "expect lower resolution in that direction")
+
+
+def _without_acs(mask: SamplingMask) -> Finding:
+    acs = find_acs(union_over_frames(mask))
+    if acs is None:
+        message = "no block around the origin is fully sampled: coil maps cannot be calibrated"
+        return _warning("no-acs", message, "acquire 20 or more central lines")
+    message = (
+        f"no frame has the whole ACS: coil maps are calibrated from lines {acs.y[0]} to "
+        f"{acs.y[1] - 1} of all frames together"
+    )
+    return _info("acs-over-frames", message, "none needed if the object moves little")
 
 
 def _which(what: str, indices: list[int]) -> str:

@@ -94,8 +94,8 @@ def _measure(
     frames = [_measure_frame(frame / unit, largest / unit) for frame in kspace]
     magnitude = torch.stack([frame.energy.sqrt().float() for frame in frames])
     n_spikes, first_spike = _find_spikes(magnitude, acquired)
-    middle = len(kspace) // 2
     mask = stated if stated is not None else acquired
+    middle = _frame_with_samples(mask, acquired)
     only_middle = mask[middle : middle + 1] if len(mask) > 1 else mask
     samples = kspace[middle : middle + 1] / unit
     return SliceFacts(
@@ -113,6 +113,20 @@ def _measure(
         concentration=_concentration(samples[0]),
         image_concentration=_concentration(ifft2c(samples[0])),
     )
+
+
+def _frame_with_samples(
+    mask: Bool[Tensor, "stated_frame 1 y stated_x"], acquired: SamplingMask
+) -> int:
+    """Return the frame nearest the middle that the mask leaves samples of; else any acquired."""
+    measured = (mask & acquired).flatten(1).any(1)
+    sampled = measured if bool(measured.any()) else acquired.flatten(1).any(1)
+    return _nearest_middle(sampled)
+
+
+def _nearest_middle(wanted: Bool[Tensor, " n"]) -> int:
+    index = wanted.nonzero().flatten()
+    return int(index[(index - len(wanted) // 2).abs().argmin()])
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
@@ -151,8 +165,9 @@ def _with_mask(facts: SliceFacts, mask: SamplingMask | None, n_x: int) -> SliceF
 
 
 def middle_slice(mask: ScanMask) -> SamplingMask:
-    """Return the mask of the slice in the middle of the stack."""
-    return mask[:, mask.shape[1] // 2]
+    """Return the mask of the slice nearest the middle of the stack that has samples."""
+    sampled = mask.transpose(0, 1).flatten(1).any(1)
+    return mask[:, _nearest_middle(sampled) if bool(sampled.any()) else 0]
 
 
 def present(energy: Tensor | None) -> Tensor:

@@ -9,58 +9,20 @@ import torch
 
 from mrcli.checks import examine, resolve_mask
 from mrcli.findings import Finding, Severity
-from mrcli.physics.encoding import fft2c, ifft2c
+from mrcli.physics.encoding import ifft2c
 from mrcli.physics.patterns import kt_gaussian_lines, shifted_uniform_lines, uniform_lines
 from mrcli.physics.sampling import Pattern
 from mrcli.scan import MaskSource, Scan, ScanHeader
+from planted import FRAMES, SLICES, faults, found, phantom, scan_of
 from realdata import DATA
 
 HEART = DATA / "kspace" / "cmrxrecon2024_cine_sax.mat"
 BRAIN = DATA / "kspace" / "mphy5178_brain_8ch.mat"
 BRAIN_SCATTERED = DATA / "kspace" / "sigpy_brain_8ch.npy"
-FRAMES, SLICES, COILS, MATRIX = 3, 2, 4, (45, 64)
 
 
 def needs(path):
     return pytest.mark.skipif(not path.exists(), reason=f"{path.name} is not there")
-
-
-def phantom(n_frames=FRAMES, n_slices=SLICES, n_coils=COILS, matrix=MATRIX, noise=1e-3):
-    """K-space (frame, slice, coil, y, x) of a beating disk with smooth coils and noise."""
-    random = torch.Generator().manual_seed(0)
-    y, x = (torch.linspace(-1, 1, n) for n in matrix)
-    radius = 0.5 + 0.05 * torch.arange(n_frames)[:, None, None, None, None]
-    distance = (y[:, None] ** 2 + 0.7 * x**2).sqrt() - 0.1
-    disk = torch.sigmoid((radius - distance) * 12)
-    angle = torch.arange(n_coils)[:, None, None] * 2 * torch.pi / n_coils
-    weights = torch.exp(-((y[:, None] - angle.sin()) ** 2) - (x - angle.cos()) ** 2)
-    image = (disk * weights * torch.exp(1j * angle)).to(torch.complex64)
-    image = image.expand(n_frames, n_slices, n_coils, *matrix)
-    kspace = fft2c(image)
-    level = noise * kspace.abs().amax()
-    return kspace + level * torch.randn(kspace.shape, dtype=torch.complex64, generator=random)
-
-
-def scan_of(kspace, mask=None, findings=()):
-    header = ScanHeader(*kspace.shape[:3], tuple(kspace.shape[3:]), "complex64")
-    source = None if mask is None else MaskSource.GIVEN
-    return Scan(
-        Path("scan.npy"),
-        "npy",
-        header,
-        lambda index: kspace[:, index].clone(),
-        mask=mask,
-        mask_source=source,
-        findings=findings,
-    )
-
-
-def found(kspace, mask=None):
-    return {finding.code: finding for finding in examine(scan_of(kspace, mask)).findings}
-
-
-def faults(kspace, mask=None):
-    return {code for code, f in found(kspace, mask).items() if f.severity is not Severity.INFO}
 
 
 def for_scan(mask):
@@ -145,6 +107,49 @@ def test_an_empty_frame_and_an_empty_slice_are_named():
     assert examine(scan_of(kspace)).sampling.pattern is Pattern.FULL
 
 
+def test_a_frame_that_is_empty_in_some_slices_is_named_with_its_slice():
+    kspace = phantom(n_slices=3)
+    kspace[1, 1] = 0
+    assert faults(kspace) == {"zero-frame"}
+    assert found(kspace)["zero-frame"].message == "frame 1 of slice 1 holds only zeros"
+    assert examine(scan_of(kspace)).sampling.pattern is Pattern.FULL
+    kspace[0, 2] = kspace[2, 2] = 0
+    assert "slice 1 holds only zeros, as do 2 more" in found(kspace)["zero-frame"].message
+
+
+@pytest.mark.parametrize("is_stated", [False, True])
+def test_an_empty_middle_frame_does_not_hide_the_noise(is_stated):
+    kspace = phantom(n_frames=4)
+    mask = torch.ones(4, 1, 1, 45, 1, dtype=torch.bool)
+    sigma = examine(scan_of(kspace)).noise_sigma
+    kspace[2] = 0
+    noise_sigma = examine(scan_of(kspace, mask if is_stated else None)).noise_sigma
+    assert noise_sigma == pytest.approx(sigma, rel=0.05)
+
+
+def test_a_frame_that_the_mask_leaves_out_does_not_hide_the_noise():
+    kspace = phantom(n_frames=4)
+    mask = torch.ones(4, 1, 1, 45, 1, dtype=torch.bool)
+    mask[2] = False
+    expected = examine(scan_of(kspace)).noise_sigma
+    assert examine(scan_of(kspace, mask)).noise_sigma == pytest.approx(expected, rel=0.05)
+
+
+def test_slices_without_noise_do_not_hide_that_of_the_others():
+    kspace = phantom(n_slices=3)
+    sigma = examine(scan_of(kspace)).noise_sigma
+    mask = torch.ones(FRAMES, 3, 1, 45, 1, dtype=torch.bool)
+    mask[:, 1:] = False
+    assert examine(scan_of(kspace, mask)).noise_sigma == pytest.approx(sigma, rel=0.05)
+
+
+def test_an_empty_slice_in_the_middle_does_not_hide_the_pattern():
+    kspace = phantom(n_slices=3) * for_scan(shifted_uniform_lines(FRAMES, 45, 3, 12))
+    kspace[:, 1] = 0
+    kspace[0, 2] = 0  # the slices do not agree
+    assert examine(scan_of(kspace)).sampling.pattern is Pattern.SHIFTED_UNIFORM
+
+
 def test_a_silent_coil_is_named_and_a_weak_one_is_not():
     kspace = phantom()
     kspace[:, :, 2] *= 1e-4
@@ -219,8 +224,21 @@ def test_a_fixed_equispaced_mask_of_many_frames_cannot_support_adapting():
 
 
 def test_a_mask_without_acs_is_named():
-    mask = for_scan(shifted_uniform_lines(FRAMES, 45, 3, 0))
-    assert faults(phantom() * mask) == {"no-acs"}
+    mask = for_scan(uniform_lines(45, 3, 0))
+    assert faults(phantom(1) * mask) == {"no-acs"}
+
+
+def test_an_acs_that_frames_fill_together_is_a_fact():
+    moving = for_scan(shifted_uniform_lines(FRAMES, 45, 3, 0))
+    assert faults(phantom() * moving) == set()
+    finding = found(phantom() * moving)["acs-over-frames"]
+    assert finding.severity is Severity.INFO
+    assert "lines 0 to 44 of all frames together" in finding.message
+    once = for_scan(uniform_lines(45, 3, 0)).expand(FRAMES, 1, 1, 45, 1).clone()
+    once[0, ..., 14:30, :] = True
+    assert faults(phantom() * once) == {"fixed-equispaced-mask"}
+    assert "lines 14 to 29 of" in found(phantom() * once)["acs-over-frames"].message
+    assert "acs-over-frames" not in found(phantom())
 
 
 def test_partial_fourier_is_a_fact():

@@ -5,6 +5,8 @@ rules are those of the CMRxRecon challenges, whose nominal acceleration does not
 density of random lines is that of Ahmad 2015, doi:10.1002/mrm.25507.
 """
 
+from math import sqrt
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
@@ -19,6 +21,9 @@ DEFAULT_ACS_LINES = 20
 _ALPHA = 0.2  # share of the Gaussian in the density of ktGaussian lines
 _FLOOR = 0.1  # the outermost lines keep a chance
 _SIGMA = 1 / 5  # width of the Gaussian over the number of lines
+_CHALLENGE_ACCELERATIONS = (8, 16, 24)
+_DEVIATIONS = 2.5  # standard deviations: one count in a hundred is missed
+_MAX_RELATIVE_ERROR = 1 / 8  # of an estimated acceleration: half the step from 16 to 24 is 1/4
 
 
 def centered_extent(n: int, length: int) -> tuple[int, int]:
@@ -79,6 +84,35 @@ def kt_gaussian_density(n_y: int) -> LineWeights:
 def lines_per_frame(n_y: int, acceleration: float) -> int:
     """Return ``n_y / R``, rounded half up, at least one line."""
     return max(1, int(n_y / acceleration + 0.5))
+
+
+def acceleration_of_random_lines(
+    frames: Bool[Tensor, "frame y"], acs: tuple[int, int]
+) -> float | None:
+    """Estimate R from the number of lines outside the ACS; the density gives their share.
+
+    A published R is taken where it alone explains the number; where several do, None.
+    """
+    n_frames, n_y = frames.shape
+    start, stop = acs
+    share = 1 - float(kt_gaussian_density(n_y)[start:stop].sum())
+    outside = (frames[:, :start].sum(-1) + frames[:, stop:].sum(-1)).double()
+    mean, most = float(outside.mean()), int(outside.max())
+    published = [
+        r
+        for r in _CHALLENGE_ACCELERATIONS
+        if _explains(lines_per_frame(n_y, r), share, n_frames, mean) and most * r <= n_y + r / 2
+    ]
+    if len(published) == 1:
+        return float(published[0])
+    is_precise = sqrt((1 - share) / (n_frames * mean)) <= _MAX_RELATIVE_ERROR
+    return round(n_y * share / mean, 1) if is_precise and not published else None
+
+
+def _explains(n_drawn: int, share: float, n_frames: int, mean_outside: float) -> bool:
+    """Say whether so many draws per frame leave so many lines outside the ACS, on average."""
+    deviation = sqrt(n_drawn * share * (1 - share) / n_frames)
+    return abs(mean_outside - n_drawn * share) <= _DEVIATIONS * max(deviation, 1 / n_frames)
 
 
 def _draw_lines(density: LineWeights, n_lines: int, random: Generator) -> Lines:

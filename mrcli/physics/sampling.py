@@ -3,31 +3,22 @@
 Everything is found from the mask alone, never from a name. `docs/conventions.md` has the terms.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from math import sqrt
 
 from jaxtyping import Bool
-from torch import Tensor, cat, stack
+from torch import Tensor, stack, view_as_real
 
 from mrcli.physics.lattice import Extent, FrameLines, lattice_spacing
-from mrcli.physics.patterns import (
-    centered_extent,
-    kt_gaussian_density,
-    lines_per_frame,
-)
+from mrcli.physics.patterns import acceleration_of_random_lines, centered_extent
+from mrcli.physics.scattered import acceleration_of_spokes, are_random_points, count_spokes
 from mrcli.types import KSpace, SamplingMask
 
 Columns = Bool[Tensor, " x"]
 Samples = Bool[Tensor, "frame y x"]
 
 _MIN_ACS_LINES = 4  # fewer cannot hold a calibration kernel and its neighbours
-_CHALLENGE_ACCELERATIONS = (8, 16, 24)
 _WHOLE_LINE = 0.9  # a measured line may hold a few zeros by chance; a radial one is mostly empty
-_DEVIATIONS = 2.5  # standard deviations: one count in a hundred is missed
-_MAX_RELATIVE_ERROR = 1 / 8  # of an estimated acceleration: half the step from 16 to 24 is 1/4
-_STEADY_RINGS = 0.8  # of the rings cut each spoke twice; spokes merge on a few
 
 
 class Pattern(StrEnum):
@@ -40,6 +31,7 @@ class Pattern(StrEnum):
     RANDOM = "random"  # random lines, the same in every frame
     KT_RADIAL = "ktRadial"  # spokes that turn from frame to frame
     RADIAL = "radial"  # the same spokes in every frame
+    RANDOM_POINTS = "random-points"  # single samples, as of a Poisson disc
     PARTIAL_FOURIER = "partial-fourier"  # one block, one side of k-space is missing
     REDUCED_RESOLUTION = "reduced-resolution"  # one block around the origin, both sides missing
     UNKNOWN = "unknown"
@@ -77,21 +69,40 @@ def union_over_frames(mask: SamplingMask) -> Bool[Tensor, "1 1 y readout"]:
 def infer_mask(kspace: KSpace) -> SamplingMask:
     """Take exact zeros in all coils for samples that were not acquired.
 
-    The readout axis of the answer is 1 where whole lines were acquired, `x` otherwise.
+    The readout axis of the answer is 1 where whole lines were acquired, `x` otherwise. Stored in
+    few steps, as whole numbers are, measured samples are zero by chance: lines count as whole if
+    their zeros are no more than their samples of one step.
     """
     acquired = (kspace != 0).any(-3, keepdim=True)
     lines = acquired.any(-1, keepdim=True)
     is_whole = acquired.sum(-1, keepdim=True) >= _WHOLE_LINE * acquired.shape[-1]
-    return lines if bool((is_whole == lines).all()) else acquired
+    if bool((is_whole == lines).all()) or _are_zeros_by_chance(kspace, lines):
+        return lines
+    return acquired
+
+
+def _are_zeros_by_chance(kspace: KSpace, lines: SamplingMask) -> bool:
+    """Say whether zeros in the lines are as rare as the smallest value that is stored.
+
+    Noise near zero is evenly spread over the steps: around zero lie eight values of one step.
+    """
+    frames = kspace.reshape(-1, *kspace.shape[-3:])  # one at a time: no copy of the whole
+    levels = stack([view_as_real(frame).abs().amax(-1).amax(0) for frame in frames])
+    held = levels[lines.reshape(len(levels), -1)]
+    positive = held[held > 0]
+    if len(positive) == 0 or positive.min() == positive.max():  # all alike: no noise at all
+        return False
+    return int((held == 0).sum()) <= int((positive == positive.min()).sum())
 
 
 def find_acs(mask: SamplingMask) -> Acs | None:
     """Find the contiguous block around the origin that every frame sampled, None without one.
 
-    A lattice line that adjoins an ACS centered by the rule ``start = n // 2 + ceil(-L / 2)`` is
-    not counted to it; otherwise the whole run of lines is the ACS, off-center or not. Of samples
-    that are no whole lines it is the largest centered rectangle. Less than 4 lines are no ACS, and
-    a frame without any sample has no say.
+    Where lines of the lattice adjoin it or may be its own, the mask does not tell: then a length
+    that four divides, or two, is taken, and of equal ones the block nearest to the origin.
+    Otherwise the whole run of lines is the ACS, off-center or not. Of samples that are no whole
+    lines it is the largest centered rectangle. Less than 4 lines are no ACS, and a frame without
+    any sample has no say.
     """
     samples = mask[mask.flatten(1).any(1), 0]
     grid = _as_grid(samples)
@@ -102,10 +113,9 @@ def find_acs(mask: SamplingMask) -> Acs | None:
         return None
     run = _run_at_origin(lines.all(0))
     x = None if bool(columns.all()) else _run_at_origin(columns)
-    if run is None or (x is None and not columns.all()):
+    if run is None or not _is_enough(run, lines.shape[-1]) or (x is None and not columns.all()):
         return None
-    y = _without_lattice_neighbors(run, lines)
-    return Acs(y, x) if _is_enough(y, lines.shape[-1]) else None
+    return Acs(_without_lattice_neighbors(run, lines), x)
 
 
 def describe_sampling(mask: SamplingMask, n_x: int) -> Sampling:
@@ -120,9 +130,10 @@ def describe_sampling(mask: SamplingMask, n_x: int) -> Sampling:
     grid = _as_grid(samples)
     acs = find_acs(mask)
     if grid is None:
-        pattern, nominal, is_partial = *_spoke_pattern(samples), False
+        pattern, nominal, is_partial = *_scattered_pattern(samples), False
     else:
-        pattern, nominal, is_partial = _line_pattern(*grid, acs)
+        shared = find_acs(union_over_frames(mask))
+        pattern, nominal, is_partial = _line_pattern(*grid, acs, _lines_of(shared))
     true = samples.numel() / max(1, int(samples.sum()))
     if samples.shape[-1] not in (1, n_x):
         true *= n_x / samples.shape[-1]
@@ -137,7 +148,7 @@ def _as_grid(samples: Samples) -> tuple[FrameLines, Columns] | None:
 
 
 def _line_pattern(
-    lines: FrameLines, columns: Columns, acs: Acs | None
+    lines: FrameLines, columns: Columns, acs: Acs | None, shared: Extent
 ) -> tuple[Pattern, float | None, bool]:
     is_partial_x = _misses_one_side(_extent(columns), len(columns), 1)
     extent, n_y = _extent(lines.any(0)), lines.shape[-1]
@@ -146,15 +157,21 @@ def _line_pattern(
         return Pattern.UNKNOWN, None, False
     if bool((frames.sum(-1) == extent[1] - extent[0]).all()):
         is_partial = is_partial_x or _misses_one_side(extent, n_y, 1)
-        return *_block_pattern(lines, columns, is_partial=is_partial), is_partial
-    is_fixed = bool((frames == frames[:1]).all())
-    spacing = lattice_spacing(frames, _lines_of(acs))
-    if spacing is not None:
-        pattern = Pattern.UNIFORM if is_fixed else Pattern.SHIFTED_UNIFORM
-        return pattern, spacing, is_partial_x or _misses_one_side(extent, n_y, spacing)
-    if is_fixed:
+        return *_block_pattern(frames, columns, is_partial=is_partial), is_partial
+    for block in (_lines_of(acs), shared):  # calibration lines may be in one frame only
+        spacing = lattice_spacing(frames, block)
+        if spacing is not None:
+            pattern = Pattern.UNIFORM if _is_fixed(frames, block) else Pattern.SHIFTED_UNIFORM
+            return pattern, spacing, is_partial_x or _misses_one_side(extent, n_y, spacing)
+    if _is_fixed(frames, (0, 0)):
         return Pattern.RANDOM, None, is_partial_x
-    return Pattern.KT_GAUSSIAN, _acceleration_of_random_lines(frames, acs), is_partial_x
+    return Pattern.KT_GAUSSIAN, acceleration_of_random_lines(frames, _lines_of(acs)), is_partial_x
+
+
+def _is_fixed(frames: FrameLines, acs: Extent) -> bool:
+    """Say whether all frames have the same lines outside the ACS."""
+    is_same = (frames == frames[:1]).all(0)
+    return bool(is_same[: acs[0]].all() & is_same[acs[1] :].all())
 
 
 def _block_pattern(
@@ -179,66 +196,12 @@ def _misses_one_side(extent: Extent, n: int, spacing: float) -> bool:
     return abs(before - after) > spacing
 
 
-def _acceleration_of_random_lines(frames: FrameLines, acs: Acs | None) -> float | None:
-    """Estimate R from the number of lines outside the ACS; the density gives their share.
-
-    A published R is taken where it alone explains the number; where several do, None.
-    """
-    n_frames, n_y = frames.shape
-    start, stop = _lines_of(acs)
-    share = 1 - float(kt_gaussian_density(n_y)[start:stop].sum())
-    outside = (frames[:, :start].sum(-1) + frames[:, stop:].sum(-1)).double()
-    mean, most = float(outside.mean()), int(outside.max())
-    published = [
-        r
-        for r in _CHALLENGE_ACCELERATIONS
-        if _explains(lines_per_frame(n_y, r), share, n_frames, mean) and most * r <= n_y + r / 2
-    ]
-    if len(published) == 1:
-        return float(published[0])
-    is_precise = sqrt((1 - share) / (n_frames * mean)) <= _MAX_RELATIVE_ERROR
-    return round(n_y * share / mean, 1) if is_precise and not published else None
-
-
-def _explains(n_drawn: int, share: float, n_frames: int, mean_outside: float) -> bool:
-    """Say whether so many draws per frame leave so many lines outside the ACS, on average."""
-    deviation = sqrt(n_drawn * share * (1 - share) / n_frames)
-    return abs(mean_outside - n_drawn * share) <= _DEVIATIONS * max(deviation, 1 / n_frames)
-
-
-def _spoke_pattern(samples: Samples) -> tuple[Pattern, float | None]:
-    n_spokes = _count_spokes(samples)
+def _scattered_pattern(samples: Samples) -> tuple[Pattern, float | None]:
+    n_spokes = count_spokes(samples)
     if n_spokes is None:
-        return Pattern.UNKNOWN, None
+        return Pattern.RANDOM_POINTS if are_random_points(samples) else Pattern.UNKNOWN, None
     is_fixed = bool((samples == samples[:1]).all())
-    return (Pattern.RADIAL if is_fixed else Pattern.KT_RADIAL), _acceleration_of_spokes(n_spokes)
-
-
-def _count_spokes(samples: Samples) -> int | None:
-    """Count the runs of samples along squares around the origin: each cuts a spoke twice."""
-    cuts = stack([_count_runs(ring) for ring in _outer_rings(samples)])
-    n_cuts = int(cuts.median())
-    is_steady = float((cuts == n_cuts).float().mean()) >= _STEADY_RINGS
-    return n_cuts // 2 if is_steady and n_cuts >= 4 else None
-
-
-def _outer_rings(samples: Samples) -> Iterator[Bool[Tensor, "frame ring"]]:
-    y, x = samples.shape[-2] // 2, samples.shape[-1] // 2
-    largest = min((n - 1) // 2 for n in samples.shape[-2:])
-    for radius in range(max(1, largest // 2), largest + 1):
-        square = samples[:, y - radius : y + radius + 1, x - radius : x + radius + 1]
-        right, left = square[:, 1:, -1], square[:, :-1, 0].flip(-1)
-        yield cat([square[:, 0, 1:], right, square[:, -1, :-1].flip(-1), left], -1)
-
-
-def _count_runs(ring: Bool[Tensor, "frame ring"]) -> Tensor:
-    return (ring & ~ring.roll(1, -1)).sum(-1)
-
-
-def _acceleration_of_spokes(n_spokes: int) -> float | None:
-    """Return the smallest whole R with ``floor(180 / (0.6 R)) == n_spokes``."""
-    acceleration = 300 // (n_spokes + 1) + 1
-    return float(acceleration) if 300 // acceleration == n_spokes else None
+    return (Pattern.RADIAL if is_fixed else Pattern.KT_RADIAL), acceleration_of_spokes(n_spokes)
 
 
 def _extent(sampled: Bool[Tensor, " n"]) -> Extent:
@@ -260,19 +223,26 @@ def _run_at_origin(sampled: Bool[Tensor, " n"]) -> Extent | None:
 
 
 def _without_lattice_neighbors(run: Extent, lines: FrameLines) -> Extent:
-    """Drop lattice lines that adjoin the ACS, if what is left is centered by the rule."""
-    n_y = lines.shape[-1]
-    if not bool(lines[:, : run[0]].any() | lines[:, run[1] :].any()):
-        return run
+    """Drop lines from the ends that belong to the lattice, if the length without is likelier."""
+    origin = lines.shape[-1] // 2
     shorter = [(run[0] + before, run[1] - after) for before in (0, 1) for after in (0, 1)]
-    centered = [
-        y
-        for y in shorter
-        if y == centered_extent(n_y, y[1] - y[0])
-        and lattice_spacing(lines[lines.any(-1)], y) is not None
-    ]
-    # calibration blocks have an even number of lines; an odd one is a block and its neighbour
-    return max(centered, key=lambda y: ((y[1] - y[0]) % 2 == 0, y[1] - y[0]), default=run)
+    spacing = lattice_spacing(lines, run)
+    blocks = [y for y in shorter if y[0] <= origin < y[1] and _is_kept(spacing, lines, y)]
+    return max(blocks, key=lambda y: _likelihood(y, origin), default=run)
+
+
+def _is_kept(spacing: float | None, lines: FrameLines, acs: Extent) -> bool:
+    """Say whether the lattice is the same one outside `acs`; a mean spacing stays a mean."""
+    found = lattice_spacing(lines, acs)
+    if spacing is None or found is None:
+        return False
+    return found == spacing or not (found.is_integer() or spacing.is_integer())
+
+
+def _likelihood(y: Extent, origin: int) -> tuple[bool, bool, int, int]:
+    """Rank blocks: their usual lengths are 16, 20, 24, 32; an odd one is a block and a neighbor."""
+    length = y[1] - y[0]
+    return length % 4 == 0, length % 2 == 0, -abs(y[0] + y[1] - 2 * origin), length
 
 
 def _centered_block(sampled: Bool[Tensor, "y x"]) -> Acs | None:

@@ -23,6 +23,7 @@ from realdata import DATA
 
 UNIFORM_MASKS = DATA / "cmrxrecon2025_uniform_masks.npz"
 RADIAL_MASK = DATA / "kspace" / "cmrxrecon2025_cine_lax_4ch_mask_ktRadial16.mat"
+POISSON_BRAIN = DATA / "kspace" / "sigpy_brain_8ch.npy"
 MASK_2024 = DATA / "kspace" / "cmrxrecon2024_cine_sax_mask_Uniform8.mat"
 for_odd_and_even = pytest.mark.parametrize("n_y", [87, 118])
 
@@ -228,12 +229,89 @@ def test_spokes_are_counted_and_tell_their_published_acceleration(n_spokes, acce
     assert fixed.pattern is Pattern.RADIAL
 
 
-def test_scattered_samples_are_no_spokes():
+def test_scattered_samples_are_random_points():
     mask = torch.rand(2, 1, 90, 80, generator=torch.Generator().manual_seed(0)) < 0.15
     mask[:, :, 35:55, 30:50] = True
     found = describe_sampling(mask, 80)
-    assert (found.pattern, found.nominal_acceleration) == (Pattern.UNKNOWN, None)
+    assert (found.pattern, found.nominal_acceleration) == (Pattern.RANDOM_POINTS, None)
     assert found.acs == Acs((35, 55), (30, 50))
+
+
+def test_points_that_touch_each_other_and_points_on_a_lattice_are_no_random_points():
+    dense = torch.rand(1, 1, 90, 80, generator=torch.Generator().manual_seed(0)) < 0.4
+    y, x = torch.meshgrid(torch.arange(90), torch.arange(80), indexing="ij")
+    staggered = ((y % 2 == 0) & ((x + y) % 4 == 0))[None, None].clone()
+    staggered[..., 35:55, 30:50] = True
+    assert describe_sampling(dense, 80).pattern is Pattern.UNKNOWN
+    assert describe_sampling(staggered, 80).pattern is Pattern.UNKNOWN
+
+
+@needs(POISSON_BRAIN)
+def test_a_real_poisson_disc_is_random_points_around_a_square_acs():
+    mask = infer_mask(torch.from_numpy(np.load(POISSON_BRAIN))[None])
+    found = describe_sampling(mask, 180)
+    assert (found.pattern, found.nominal_acceleration) == (Pattern.RANDOM_POINTS, None)
+    assert found.true_acceleration == pytest.approx(1 / 0.12434782608695652)
+    assert found.acs == Acs((103, 127), (78, 102))
+
+
+@pytest.mark.parametrize("acceleration", range(2, 9))
+def test_spacing_and_acs_are_exact_by_both_rules_of_centering(acceleration):
+    for n_y in range(80, 131):
+        for mask, blocks in lattices_with_acs(n_y, acceleration).items():
+            found = describe_sampling(torch.tensor(mask)[None, None, :, None], 4)
+            assert (found.pattern, found.nominal_acceleration) == (Pattern.UNIFORM, acceleration)
+            assert found.acs is not None
+            assert found.acs.y in blocks
+            assert not found.is_partial_fourier
+
+
+def lattices_with_acs(n_y, acceleration):
+    """Masks, and the blocks that make each: one mask may come of either rule of centering."""
+    made, index = {}, torch.arange(n_y)
+    for length in (16, 20, 24):
+        for start in (n_y // 2 - length // 2, (n_y - length + 1) // 2):
+            block = (index >= start) & (index < start + length)
+            mask = tuple((block | (index % acceleration == 0)).tolist())
+            made.setdefault(mask, set()).add((start, start + length))
+    return made
+
+
+def test_a_lattice_line_beside_an_acs_off_center_is_not_counted_to_it():
+    found = describe_sampling(lines(83, *range(0, 83, 2), *range(34, 50)), 4)
+    assert (found.nominal_acceleration, found.acs) == (2, Acs((34, 50), None))
+    found = describe_sampling(lines(108, *range(27, 108, 4), *range(37, 55)), 4)
+    assert (found.nominal_acceleration, found.acs) == (4, Acs((37, 55), None))
+    assert found.is_partial_fourier
+
+
+def test_lattice_lines_on_both_sides_of_the_acs_are_not_counted_to_it():
+    found = describe_sampling(lines(84, *range(1, 84, 3), *range(32, 52)), 4)  # 31 and 52 are
+    assert (found.nominal_acceleration, found.acs) == (3, Acs((32, 52), None))
+
+
+def test_a_shortened_acs_holds_the_origin():
+    mask = lines(64, *range(0, 64, 8), *range(32, 37))  # 33 to 36 would be four lines
+    assert find_acs(mask) == Acs((32, 37), None)
+
+
+def test_an_empty_frame_does_not_hide_full_sampling():
+    mask = torch.ones(3, 1, 48, 1, dtype=torch.bool)
+    mask[1] = False
+    found = describe_sampling(mask, 4)
+    assert (found.pattern, found.nominal_acceleration) == (Pattern.FULL, 1)
+    assert found.true_acceleration == 1.5
+
+
+@for_odd_and_even
+def test_calibration_lines_of_one_frame_only_do_not_hide_the_lattice(n_y):
+    mask = uniform_lines(n_y, 3, 0).expand(3, 1, n_y, 1).clone()
+    start, stop = centered_extent(n_y, 16)
+    mask[0, :, start:stop] = True
+    found = describe_sampling(mask, 4)
+    assert (found.pattern, found.nominal_acceleration) == (Pattern.UNIFORM, 3)
+    assert found.acs is None
+    assert find_acs(union_over_frames(mask)) == Acs((start, stop), None)
 
 
 def test_columns_with_gaps_are_no_line_pattern():
@@ -256,6 +334,19 @@ def test_a_few_zeros_by_chance_do_not_break_a_line():
     kspace = torch.ones(1, 1, 8, 20, dtype=torch.complex64)
     kspace[0, 0, 3, 4:6] = 0
     assert torch.equal(infer_mask(kspace), torch.ones(1, 1, 8, 1, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("step", [1e-6, 1.0, 16.0])
+def test_values_in_few_steps_are_zero_by_chance_and_their_lines_are_whole(step):
+    noise = torch.randn(1, 1, 41, 60, 2, generator=torch.Generator().manual_seed(0)) * 0.6
+    noise[0, 0, 20, 30] = 200
+    kspace = torch.view_as_complex(noise.round() * step)
+    assert float((kspace == 0).float().mean()) > 0.25
+    assert torch.equal(infer_mask(kspace), torch.ones(1, 1, 41, 1, dtype=torch.bool))
+    mask = uniform_lines(41, 3, 8)
+    assert torch.equal(infer_mask(torch.where(mask, kspace, 0)), mask)
+    turned = spokes(1, 41, 60, 9)
+    assert infer_mask(torch.where(turned, kspace, 0)).shape == (1, 1, 41, 60)
 
 
 def test_zeros_between_spokes_become_a_mask_of_samples():
