@@ -101,8 +101,8 @@ def _not_finite(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "not-finite",
             Severity.ERROR,
-            f"{n_bad} samples are NaN or infinite, the first at frame {frame}, slice {index}, "
-            f"coil {coil}, y {y}, x {x}",
+            f"{n_bad} {'sample is' if n_bad == 1 else 'samples are'} NaN or infinite, "
+            f"the first at frame {frame}, slice {index}, coil {coil}, y {y}, x {x}",
             "export the scan again; a sample that is not a number spoils the whole image",
         )
 

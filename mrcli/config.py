@@ -14,6 +14,7 @@ environment go before it.
 
 import tomllib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
@@ -24,8 +25,21 @@ FILE_NAME = "mrcli.toml"
 SHARED_KEYS = frozenset({"device", "seed", "quiet", "verbose", "no-color"})
 
 Value = str | int | float | bool
-Keys = Mapping[str, Collection[str]]  # verb -> the keys that its section may have
-Sections = dict[str, dict[str, Value]]  # verb -> key -> value
+Keys = Mapping[str, Mapping[str, type]]  # verb -> the keys of its section -> kind of value
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_IS_NEAR = 0.6  # of a ratio of 1: what is less alike is no slip of the fingers
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value for an option, and the place in the file that it comes from."""
+
+    value: Value
+    place: str
+
+
+Sections = dict[str, dict[str, Setting]]  # verb -> key -> setting
 
 
 class ConfigError(MrcliError):
@@ -43,15 +57,19 @@ def find_config(given: Path | None, folder: Path) -> Path | None:
 
 
 def read_config(path: Path, known: Keys) -> Sections:
-    """Return what each verb gets from the file, shared keys included; raises `ConfigError`."""
+    """Return what each verb gets from the file, shared keys included; raises `ConfigError`.
+
+    Every value has the kind that `known` states, in the sections of all verbs.
+    """
     content = _read_toml(path)
     shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
     sections = {key: value for key, value in content.items() if isinstance(value, dict)}
-    _require_known(path.name, "key", shared, SHARED_KEYS | known.keys())
+    for key in shared:
+        _require_shared(path.name, key, known)
     _require_known(path.name, "section", sections, known)
     for verb, section in sections.items():
-        _require_known(path.name, f"key in section {verb}", section, known[verb])
-    return {verb: _merged(path.name, shared, sections.get(verb, {}), known[verb]) for verb in known}
+        _require_known(path.name, f"key in section [{verb}]", section, known[verb])
+    return {verb: _merged(path.name, verb, shared, sections.get(verb, {}), known) for verb in known}
 
 
 def _read_toml(path: Path) -> dict[str, object]:
@@ -73,34 +91,51 @@ def _spelled(key: str) -> str:
     return key.replace("_", "-")
 
 
+def _require_shared(name: str, key: str, known: Keys) -> None:
+    """Require that a key may stand above all sections."""
+    owners = ", ".join(f"[{verb}]" for verb in known if key in known[verb])
+    if key in known:
+        raise ConfigError(f"{name}: {key} is a section, not a key", hint=f"write [{key}]")
+    if owners and key not in SHARED_KEYS:
+        raise ConfigError(
+            f"{name}: {key} stands above all sections", hint=f"it belongs in section {owners}"
+        )
+    _require_known(name, "key", [key], SHARED_KEYS)
+
+
 def _require_known(name: str, what: str, found: Collection[str], known: Collection[str]) -> None:
     for key in map(_spelled, found):
         if key not in known:
-            nearest = get_close_matches(key, sorted(known), n=1, cutoff=0.0)
-            raise ConfigError(
-                f"{name}: unknown {what}: {key}",
-                hint=f"the nearest one known is {nearest[0]}" if nearest else None,
-            )
+            nearest = get_close_matches(key, sorted(known), n=1, cutoff=_IS_NEAR)
+            hint = f"the nearest one known is {nearest[0]}" if nearest else _listed(known)
+            raise ConfigError(f"{name}: unknown {what}: {key}", hint=hint)
+
+
+def _listed(known: Collection[str]) -> str:
+    return f"known are {', '.join(sorted(known))}"
 
 
 def _merged(
     name: str,
+    verb: str,
     shared: Mapping[str, object],
     section: Mapping[str, object],
-    known: Collection[str],
-) -> dict[str, Value]:
-    wanted = {key: value for key, value in shared.items() if key in known}
+    known: Keys,
+) -> dict[str, Setting]:
+    kinds = known[verb]
+    wanted = {key: value for key, value in shared.items() if key in kinds}
     own = {_spelled(key): value for key, value in section.items()}
-    return {key: _plain(name, key, value) for key, value in (wanted | own).items()}
+    placed = [(key, value, f"{name}: {key}") for key, value in wanted.items()]
+    placed += [(key, value, f"{name}: {key} in section [{verb}]") for key, value in own.items()]
+    return {key: Setting(_plain(value, kinds[key], place), place) for key, value, place in placed}
 
 
-def _plain(name: str, key: str, value: object) -> Value:
+def _plain(value: object, kind: type, place: str) -> Value:
     """Return a value as an option takes it; a list becomes its items with commas between."""
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return ",".join(value)
-    if isinstance(value, str | int | float):  # bool is an int
+    if kind is str and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = ",".join(value)
+    is_fit = type(value) is kind or (kind is float and type(value) is int)  # a bool is an int
+    if is_fit and isinstance(value, str | int | float):
         return value
-    raise ConfigError(
-        f"{name}: {key} is a {type(value).__name__}, needed is a text, a number, true or false, "
-        "or a list of texts"
-    )
+    found = _KINDS.get(type(value), f"a {type(value).__name__}")
+    raise ConfigError(f"{place} is {found}, needed is {_KINDS[kind]}", hint="change the value")

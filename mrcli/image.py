@@ -41,7 +41,7 @@ def require_finite(volume: ReconVolume) -> None:
     """Raise `NotFinite` where a value is NaN or infinite."""
     n_bad = int(volume.data.size - np.isfinite(volume.data).sum())
     if n_bad:
-        raise NotFinite(f"the image holds {n_bad} values that are NaN or infinite")
+        raise NotFinite(f"the image holds NaN or infinity in {n_bad} of {volume.data.size} values")
 
 
 def _require_invertible(affine: Float[np.ndarray, "..."]) -> None:

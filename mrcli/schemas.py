@@ -55,12 +55,59 @@ RECONSTRUCTED_SCAN = {
     "seconds": _OPTIONAL_NUMBER,
     "findings": [FINDING],
 }
+QUALITY = {"psnr_db": _OPTIONAL_NUMBER, "ssim": _OPTIONAL_NUMBER, "nmse": _OPTIONAL_NUMBER}
+CONDITIONS = {
+    "method": _OPTIONAL_TEXT,
+    "site": SITE,
+    "protocol": _OPTIONAL_TEXT,
+    "pattern": _OPTIONAL_TEXT,
+    "nominal_acceleration": _OPTIONAL_NUMBER,
+}
+SCORED_SCAN = {
+    "path": str,
+    "metric_set": str,
+    **QUALITY,
+    "worst_frame": {"frame": int, "slice": int, **QUALITY},
+    "n_frames": int,
+    **CONDITIONS,
+    "true_acceleration": _OPTIONAL_NUMBER,
+    "reference": str,
+    "findings": [FINDING],
+}
+STATISTIC = {
+    "n": int,
+    "mean": _OPTIONAL_NUMBER,
+    "sd": _OPTIONAL_NUMBER,
+    "ci95": ([Number], None),
+    "worst": _OPTIONAL_NUMBER,
+    "worst_path": str,
+}
+GROUP = {"metric_set": str, **CONDITIONS, "n": int, **dict.fromkeys(QUALITY, STATISTIC)}
+UNSCORED_SCAN = {
+    "path": str,
+    "metric_set": _OPTIONAL_TEXT,
+    "error": {"code": str, "message": str, "hint": _OPTIONAL_TEXT},
+}
+OFFENDER = {
+    "path": str,
+    "metric_set": str,
+    "metric": str,
+    "value": _OPTIONAL_NUMBER,
+    "limit": Number,
+}
 CHECK = {"name": str, "status": str, "message": str, "fix": _OPTIONAL_TEXT}
 
 SCHEMAS: Mapping[str, Mapping[str, object]] = {
     "inspect": {"scans": [INSPECTED_SCAN]},
     "recon": {"scans": [RECONSTRUCTED_SCAN]},
-    "report": {"rows": [dict], "summary": [dict]},
+    "report": {
+        "rows": [SCORED_SCAN],
+        "summary": [GROUP],
+        "unscored": [UNSCORED_SCAN],
+        "unscored_others": [UNSCORED_SCAN],
+        "unpaired": [str],
+        "offenders": [OFFENDER],
+    },
     "demo": {},
     "doctor": {"checks": [CHECK]},
 }

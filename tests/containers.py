@@ -183,6 +183,7 @@ class Container:
     write: Callable
     has_frames: bool = True
     has_names: bool = True  # a field may be called something else
+    has_doubles: bool = True
 
     def __str__(self):
         return self.write.__name__.removeprefix("write_")
@@ -192,8 +193,8 @@ CONTAINERS = (
     Container("cmrxrecon-mat", ".mat", write_mat5),
     Container("cmrxrecon-mat", ".mat", write_mat73),
     Container("fastmri-h5", ".h5", write_fastmri, has_frames=False),
-    Container("ismrmrd-h5", ".mrd", write_mrd, has_names=False),
-    Container("bart-cfl", ".cfl", write_bart, has_names=False),
+    Container("ismrmrd-h5", ".mrd", write_mrd, has_names=False, has_doubles=False),
+    Container("bart-cfl", ".cfl", write_bart, has_names=False, has_doubles=False),
     Container("npy", ".npy", write_npy, has_names=False),
     Container("npz", ".npz", write_npz),
     Container("plain-h5", ".h5", write_plain_h5),

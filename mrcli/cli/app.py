@@ -1,12 +1,13 @@
 """The command `mrcli`: its verbs, and the one place where failures become exit codes."""
 
 import importlib.metadata
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import PurePath
 from types import FrameType
 from typing import Annotated, NoReturn, cast
 
@@ -19,7 +20,9 @@ from mrcli.cli.doctor import doctor
 from mrcli.cli.inspect import inspect
 from mrcli.cli.recon import recon
 from mrcli.cli.report import report
-from mrcli.tasks.results import ErrorReport
+from mrcli.cli.streams import discard, open_missing_streams, stdout_errors_named
+from mrcli.errors import OutputError
+from mrcli.tasks.results import ErrorReport, report_error
 
 DISTRIBUTION = "mrcli-recon"
 VERBS = (inspect, recon, report, demo, doctor)
@@ -46,24 +49,33 @@ class CommandLine(TyperGroup):
         self, arguments: list[str], complete_var: str | None, expand: bool, extra: dict[str, object]
     ) -> int:
         try:
-            return super().main(arguments, "mrcli", complete_var, False, expand, **extra) or 0
+            with stdout_errors_named():
+                return super().main(arguments, "mrcli", complete_var, False, expand, **extra) or 0
         except SystemExit as end:  # Typer and rich end like this when the reader has gone
             if not isinstance(end.__context__, BrokenPipeError):
                 raise
             return failures.NOBODY_READS
         except failures.Failed as failure:
             failed = failure.report
+        except OutputError as error:  # the help, or the version, had no place to go
+            failed = report_error(error)
         except typer.TyperException as error:
             failed = failures.usage_report(error)
         if failed.message:  # without any argument the help was shown instead
-            self._show(failed, arguments)
+            return self._show(failed, arguments)
         return failed.exit_code
 
-    def _show(self, failed: ErrorReport, arguments: list[str]) -> None:
+    def _show(self, failed: ErrorReport, arguments: list[str]) -> int:
         verb = next((word for word in arguments if word in self.commands), "mrcli")
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-        with quiet_when_nobody_reads():
-            render.show_failure(failed, verb, as_json="--json" in options)
+        failed = replace(failed, file=failed.file or named_file(failed.message, options))
+        try:
+            with quiet_when_nobody_reads():
+                render.show_failure(failed, verb, as_json="--json" in options)
+        except OutputError as error:
+            render.say_error(error.message, error.hint)
+            return error.exit_code
+        return failed.exit_code
 
     def invoke(self, ctx: object) -> object:
         """Run the verb; every failure leaves as a `Failed` that carries its report."""
@@ -83,8 +95,14 @@ def quiet_when_nobody_reads() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         raise SystemExit(failures.NOBODY_READS) from None
+
+
+def named_file(message: str, arguments: Sequence[str]) -> str | None:
+    """Return the argument whose file a message begins with."""
+    names = ((PurePath(word).name, word) for word in arguments)
+    return next((word for name, word in names if name and message.startswith(f"{name}: ")), None)
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -126,6 +144,7 @@ def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line of this process; a termination cleans up like any other failure."""
+    open_missing_streams()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     app()

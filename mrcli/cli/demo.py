@@ -15,6 +15,7 @@ from mrcli.cli.options import (
     NoColorOption,
     QuietOption,
     SeedOption,
+    path_of,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ OutputOption = Annotated[
         "--output",
         metavar="DIR",
         help="Folder for the study, the images and the report.",
+        parser=path_of,
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]

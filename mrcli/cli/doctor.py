@@ -35,9 +35,9 @@ def doctor(
 def show_checks(result: "DoctorResult", console: Console) -> None:
     """Print a line per check, and the fix below it."""
     for check in result.checks:
-        console.print(_line(check), soft_wrap=True)
+        console.print(_line(check))
         if check.fix is not None:
-            console.print(f"      fix: {render.cell(check.fix)}", soft_wrap=True)
+            console.print(f"      fix: {render.cell(check.fix)}")
 
 
 def _line(check: "Check") -> str:

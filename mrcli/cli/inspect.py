@@ -1,6 +1,6 @@
 """`mrcli inspect`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ from mrcli.cli.options import (
     NoColorOption,
     QuietOption,
     expand_standard_input,
+    path_of,
 )
 
 if TYPE_CHECKING:
@@ -39,13 +40,18 @@ OptionalPathsArgument = Annotated[
         help="Files or folders (searched recursively, hidden files skipped), or - for a list "
         "on standard input.",
         callback=expand_paths,
+        parser=path_of,
         show_default=False,
     ),
 ]
 MaskOption = Annotated[
     Path | None,
     typer.Option(
-        "--mask", metavar="FILE", help="Sampling mask of the scans.", rich_help_panel=INPUT_PANEL
+        "--mask",
+        metavar="FILE",
+        help="Sampling mask of the scans.",
+        parser=path_of,
+        rich_help_panel=INPUT_PANEL,
     ),
 ]
 ReaderOption = Annotated[
@@ -81,6 +87,7 @@ PreviewOption = Annotated[
         "--preview",
         metavar="DIR",
         help="Write a picture of the middle slice of each scan there.",
+        parser=path_of,
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
@@ -135,7 +142,7 @@ def show_scans(result: "InspectResult", console: Console) -> None:
         for scan in scans:
             _show_block(scan, console)
         return
-    folder = _common_folder([scan["path"] for scan in scans])
+    folder = render.common_folder([scan["path"] for scan in scans])
     if folder is not None:
         console.print(f"{len(scans)} scans below {render.cell(str(folder))}", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
@@ -143,21 +150,13 @@ def show_scans(result: "InspectResult", console: Console) -> None:
     for name in ("status", "data", "sampling", "findings"):
         table.add_column(name, overflow="fold")
     for scan in scans:
-        table.add_row(render.cell(_name_below(folder, scan["path"])), *_row(scan))
+        table.add_row(render.cell(render.name_below(folder, scan["path"])), *_row(scan))
     console.print(table)
     for scan in scans:
         if scan["status"] != "ok":
-            console.print(f"\n{render.cell(scan['path'])}", soft_wrap=True)
+            name = render.name_below(folder, scan["path"])
+            console.print(f"\n{render.cell(name)}", soft_wrap=True)
             _show_findings(scan, console)
-
-
-def _common_folder(paths: Sequence[str]) -> Path | None:
-    folders = Path(paths[0]).parents
-    return next((f for f in folders if all(Path(path).is_relative_to(f) for path in paths)), None)
-
-
-def _name_below(folder: Path | None, path: str) -> str:
-    return path if folder is None else str(Path(path).relative_to(folder))
 
 
 def _show_block(scan: Mapping[str, Any], console: Console) -> None:

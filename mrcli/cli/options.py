@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 import typer
 from typer.core import TyperGroup
 
-from mrcli.config import find_config, read_config
+from mrcli.config import ConfigError, Setting, find_config, read_config
 from mrcli.errors import InputError
 
 INPUT_PANEL = "Input"
@@ -32,6 +32,34 @@ class Parameterised(Protocol):
     @property
     def params(self) -> Sequence[Any]:
         """Return its arguments and options."""
+
+
+@runtime_checkable
+class DescribesKind(Protocol):
+    """What Typer knows of the annotation of an option."""
+
+    @property
+    def annotation(self) -> object:
+        """Return the annotation, without ``None``."""
+
+
+@runtime_checkable
+class ProcessesValues(Protocol):
+    """An option as seen here: what it takes, and how it takes it."""
+
+    @property
+    def type_descriptor(self) -> DescribesKind:
+        """Describe the kind of value."""
+
+    def process_value(self, context: typer.Context, value: object) -> object:
+        """Return the value as the command gets it; raises `typer.BadParameter`."""
+
+
+def path_of(text: str) -> Path:
+    """Return the path; an empty text, as of a variable that is not set, is no path."""
+    if not str(text):
+        raise typer.BadParameter("an empty text is not a path")
+    return Path(text)
 
 
 def expand_standard_input(context: typer.Context, paths: list[Path]) -> list[Path]:
@@ -60,18 +88,38 @@ def load_config(context: typer.Context, given: Path | None) -> Path | None:
         return path
     verb, group = context.info_name or "", context.parent and context.parent.command
     commands = group.commands if isinstance(group, TyperGroup) else {verb: context.command}
-    names = {known: option_names(command) for known, command in commands.items()}
+    options = {known: options_by_key(command) for known, command in commands.items()}
+    kinds = {known: {key: kind_of(o) for key, o in own.items()} for known, own in options.items()}
     # a file serves all verbs, so all its sections are checked, not only that of this verb
-    section = read_config(path, names)[verb]
-    context.default_map = {names[verb][key]: value for key, value in section.items()}
+    section = read_config(path, kinds)[verb]
+    for key, setting in section.items():
+        require_value(context, options[verb][key], setting)
+    context.default_map = {options[verb][key].name: one.value for key, one in section.items()}
     return path
 
 
-def option_names(command: Parameterised) -> dict[str, str]:
-    """Return, for each key that a file may hold, the name of the parameter it sets."""
+def options_by_key(command: Parameterised) -> dict[str, Any]:
+    """Return, for each key that a file may hold, the option that it sets."""
     options = [o for o in command.params if o.param_type_name == "option"]
-    names = {max(option.opts, key=len).lstrip("-"): option.name for option in options}
-    return {key: name for key, name in names.items() if key not in _NOT_IN_A_FILE}
+    by_key = {max(option.opts, key=len).lstrip("-"): option for option in options}
+    return {key: option for key, option in by_key.items() if key not in _NOT_IN_A_FILE}
+
+
+def kind_of(option: ProcessesValues) -> type:
+    """Return what a file states for an option: true or false, a number, or a text."""
+    annotation = option.type_descriptor.annotation
+    return next((kind for kind in (bool, int, float) if annotation is kind), str)
+
+
+def require_value(context: typer.Context, option: ProcessesValues, setting: Setting) -> None:
+    """Raise `ConfigError` naming the place in the file unless the option takes the value."""
+    try:
+        option.process_value(context, setting.value)
+    except typer.BadParameter as error:
+        reason = error.message.rstrip(".").removeprefix("Value error, ")
+        raise ConfigError(
+            f"{setting.place}: {reason[:1].lower()}{reason[1:]}", hint="change the value"
+        ) from error
 
 
 def check_device(device: str) -> str:
@@ -95,6 +143,7 @@ PathsArgument = Annotated[
         help="Files or folders (searched recursively, hidden files skipped), or - for a list "
         "on standard input.",
         callback=expand_standard_input,
+        parser=path_of,
         show_default=False,
     ),
 ]
@@ -156,6 +205,7 @@ ConfigOption = Annotated[
         help="Settings of this site; ./mrcli.toml is read where none is named.",
         is_eager=True,
         callback=load_config,
+        parser=path_of,
         envvar="MRCLI_CONFIG",
         show_default=False,
         rich_help_panel=SHARED_PANEL,

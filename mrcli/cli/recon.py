@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,12 +24,14 @@ from mrcli.cli.options import (
     QuietOption,
     SeedOption,
     VerboseOption,
+    path_of,
 )
 
 if TYPE_CHECKING:
     from mrcli.tasks.recon_result import ReconResult
 
 IMAGE_FORMATS = ("nifti", "h5")
+_SUFFIXES = (".nii.gz", ".h5", ".json")
 _STATUS_COLORS = {"done": "green", "skipped": "cyan", "planned": "cyan", "failed": "red"}
 
 
@@ -73,6 +76,7 @@ OutputOption = Annotated[
         "--output",
         metavar="DIR",
         help="Folder for the images; the input tree is mirrored below it.",
+        parser=path_of,
         envvar="MRCLI_OUTPUT",
         rich_help_panel=OUTPUT_PANEL,
     ),
@@ -87,7 +91,12 @@ MethodOption = Annotated[
 ]
 MaskOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Sampling mask of the scans.", rich_help_panel=INPUT_PANEL),
+    typer.Option(
+        metavar="FILE",
+        help="Sampling mask of the scans.",
+        parser=path_of,
+        rich_help_panel=INPUT_PANEL,
+    ),
 ]
 ReaderOption = Annotated[
     str | None,
@@ -220,21 +229,34 @@ def recon(
     with render.progress(is_quiet=is_quiet) as on_progress:
         result = recon_paths(paths, output, settings, on_progress)
     show = show_choices if is_verbose else show_scans
-    render.present("recon", result, show, as_json=as_json)
+    render.present("recon", result, partial(show, out_dir=output), as_json=as_json)
 
 
-def show_scans(result: "ReconResult", console: Console) -> None:
-    """Print a line per scan."""
+def show_scans(result: "ReconResult", console: Console, *, out_dir: Path) -> None:
+    """Print a line per scan; where its images lie only if their names are not its own."""
     scans: Any = result.document()["scans"]
-    table = Table("scan", "status", "method", "residual", "seconds", "output", box=None)
+    folder = render.common_folder([scan["path"] for scan in scans])
+    has_other_names = not all(map(_is_mirrored, scans))
+    if folder is not None and len(scans) > 1:
+        console.print(f"{len(scans)} scans below {render.cell(str(folder))}", soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("scan", overflow="fold")
+    for name in ("status", "method", "residual", "seconds"):
+        table.add_column(name, no_wrap=True)
+    if has_other_names:
+        table.add_column("output", overflow="fold")
     for scan in scans:
-        table.add_row(*_row(scan))
+        name = render.name_below(folder if len(scans) > 1 else None, scan["path"])
+        row = (render.cell(name), *_row(scan), _outputs(scan))
+        table.add_row(*row[: len(table.columns)])
     console.print(table)
+    if any(scan["output"] for scan in scans):
+        console.print(f"images below {render.cell(str(out_dir))}", soft_wrap=True)
 
 
-def show_choices(result: "ReconResult", console: Console) -> None:
+def show_choices(result: "ReconResult", console: Console, *, out_dir: Path) -> None:
     """Print the table, and per scan why this method was chosen and what was found."""
-    show_scans(result, console)
+    show_scans(result, console, out_dir=out_dir)
     scans: Any = result.document()["scans"]
     for scan in scans:
         console.print(f"{render.cell(scan['path'])}: {render.cell(scan['reason'] or '')}")
@@ -242,14 +264,22 @@ def show_choices(result: "ReconResult", console: Console) -> None:
             console.print(f"  {finding['severity']}: {render.cell(finding['message'])}")
 
 
+def _is_mirrored(scan: Mapping[str, Any]) -> bool:
+    """Say whether the files of a scan are called like the scan, but for their suffix."""
+    stem = PurePosixPath(scan["path"]).with_suffix("").as_posix()
+    return all(name.removeprefix(stem) in _SUFFIXES for name in scan["output"])
+
+
+def _outputs(scan: Mapping[str, Any]) -> str:
+    return render.cell(", ".join(map(str, scan["output"])))
+
+
 def _row(scan: Mapping[str, Any]) -> tuple[str, ...]:
     color = _STATUS_COLORS.get(scan["status"], "default")
     residual, seconds = scan["consistency_residual"], scan["seconds"]
     return (
-        render.cell(str(scan["path"])),
         f"[{color}]{render.cell(scan['status'])}[/{color}]",
         render.cell(scan["method"] or ""),
         "" if residual is None else f"{residual:.3g}",
         "" if seconds is None else f"{seconds:.1f}",
-        render.cell(", ".join(map(str, scan["output"]))),
     )

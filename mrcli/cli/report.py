@@ -1,6 +1,8 @@
 """`mrcli report`."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,7 @@ from mrcli.cli.options import (
     JsonOption,
     NoColorOption,
     QuietOption,
+    path_of,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ PathArgument = Annotated[
     typer.Argument(
         metavar="PATH",
         help="Folder of reconstructions (searched recursively), or one image.",
+        parser=path_of,
         show_default=False,
     ),
 ]
@@ -53,6 +57,7 @@ ReferenceOption = Annotated[
         metavar="DIR|FILE",
         help="References: images or fully sampled k-space at the same relative paths, or the "
         "file that belongs to the one scan. The input folder will do if its files hold them.",
+        parser=path_of,
         envvar="MRCLI_REFERENCE",
         rich_help_panel=INPUT_PANEL,
     ),
@@ -72,6 +77,7 @@ CompareOption = Annotated[
     typer.Option(
         metavar="OTHER",
         help="Another folder of reconstructions of the same scans: differences scan by scan.",
+        parser=path_of,
         rich_help_panel=INPUT_PANEL,
     ),
 ]
@@ -80,6 +86,7 @@ CsvOption = Annotated[
     typer.Option(
         metavar="FILE",
         help="Write the rows as a table; an existing one is replaced.",
+        parser=path_of,
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
@@ -128,17 +135,32 @@ def report(
     )
     for metric_set in result.metric_sets:
         render.note(metric_set.passport, is_quiet=is_quiet)
-    render.present("report", result, show_report, as_json=as_json)
+    show = partial(show_report, is_quiet=is_quiet)
+    render.present("report", result, show, as_json=as_json)
 
 
-def show_report(result: "ReportResult", console: Console) -> None:
-    """Print, set by set, the scans and the groups; then what went wrong."""
+def show_report(result: "ReportResult", console: Console, *, is_quiet: bool = False) -> None:
+    """Print, set by set, the scans and the groups; then what was noticed. Captions go to stderr."""
     for metric_set in result.metric_sets:
         rows = [row for row in result.scored.rows if row.metric_set == metric_set.name]
         groups = [one for one in result.summary if one.metric_set == metric_set.name]
         pairs = [one for one in result.comparison if one.metric_set == metric_set.name]
-        _show_set(metric_set.name, rows, groups, pairs, console)
+        _show_set(metric_set.name, rows, groups, pairs, Captioned(console, is_quiet))
     _show_problems(result, console)
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A console for tables, each below its caption, which goes to stderr."""
+
+    console: Console
+    is_quiet: bool
+
+    def show(self, caption: str, table: Table) -> None:
+        """Print one table and an empty line."""
+        render.note(caption, is_quiet=self.is_quiet)
+        self.console.print(table)
+        self.console.print()
 
 
 def _show_set(
@@ -146,31 +168,41 @@ def _show_set(
     rows: "list[Row]",
     groups: "list[GroupSummary]",
     pairs: "list[PairedComparison]",
-    console: Console,
+    tables: Captioned,
 ) -> None:
     if 0 < len(rows) <= MAX_ROWS:
-        console.print(_scan_table(name, rows))
+        _show_scans(name, rows, tables.console)
     if len(rows) > 1:
-        console.print(_group_table(name, groups))
+        caption = f"{name}: mean over scans, half width of its 95 % interval"
+        tables.show(caption, _group_table(name, groups))
     if pairs:
-        console.print(_comparison_table(name, pairs))
+        caption = f"{name}: these minus the others, mean over scans and 95 % interval"
+        tables.show(caption, _comparison_table(name, pairs))
     if len(rows) > MAX_ROWS:
-        console.print(f"{len(rows)} scans: the CSV and the JSON document list each")
+        tables.console.print(f"{len(rows)} scans: the CSV and the JSON document list each")
 
 
-def _scan_table(name: str, rows: "Iterable[Row]") -> Table:
-    table = _table(f"{name}: scans", "scan", "PSNR dB", "SSIM", "NMSE", "worst frame")
+def _show_scans(name: str, rows: "list[Row]", console: Console) -> None:
+    """Print a row per scan; the folder that all share stands once, above them."""
+    folder = render.common_folder([row.path for row in rows]) if len(rows) > 1 else None
+    if folder is not None:
+        console.print(f"{len(rows)} scans below {render.cell(str(folder))}", soft_wrap=True)
+    console.print(_scan_table(name, rows, folder))
+    console.print()
+
+
+def _scan_table(name: str, rows: "Iterable[Row]", folder: Path | None) -> Table:
+    table = _table(f"{name}: scan", "PSNR dB", "SSIM", "NMSE", "worst frame")
     for row in rows:
         worst = row.scores.worst
         where = f"{worst.frame}, slice {worst.slice}: {worst.quality.psnr_db:.1f} dB"
         values = (f"{row.value(metric):.{digits}f}" for metric, digits in DIGITS.items())
-        table.add_row(render.cell(row.path), *values, where)
+        table.add_row(render.cell(render.name_below(folder, row.path)), *values, where)
     return table
 
 
 def _group_table(name: str, groups: "Iterable[GroupSummary]") -> Table:
-    title = f"{name}: mean over scans, half width of its 95 % interval"
-    table = _table(title, "group", "n", "PSNR dB", "SSIM", "NMSE", "worst dB")
+    table = _table(f"{name}: group", "n", "PSNR dB", "SSIM", "NMSE", "worst dB")
     for one in groups:
         values = (_plus_minus(one.statistics[m], digits) for m, digits in DIGITS.items())
         n_scans = str(one.statistics["psnr_db"].n)
@@ -180,8 +212,7 @@ def _group_table(name: str, groups: "Iterable[GroupSummary]") -> Table:
 
 
 def _comparison_table(name: str, pairs: "Iterable[PairedComparison]") -> Table:
-    title = f"{name}: these minus the others, mean over scans and 95 % interval"
-    table = _table(title, "metric", "n", "difference")
+    table = _table(f"{name}: metric", "n", "difference")
     for one in pairs:
         difference = _interval(one.statistic, DIGITS[one.metric])
         table.add_row(one.metric, str(one.statistic.n), difference)
@@ -189,17 +220,17 @@ def _comparison_table(name: str, pairs: "Iterable[PairedComparison]") -> Table:
 
 
 def _show_problems(result: "ReportResult", console: Console) -> None:
-    for one in result.scored.unscored:
-        where = render.cell(f"{one.path} ({one.metric_set})" if one.metric_set else one.path)
-        console.print(f"not scored: {where}: {render.cell(one.error.message)}", soft_wrap=True)
     for finding, path in _distinct_findings(result):
         console.print(f"{finding}: {path}", soft_wrap=True)
     for scan in result.unpaired:
         console.print(f"without a counterpart: {render.cell(scan)}", soft_wrap=True)
-    for offender in result.offenders:
-        found = f"{offender.metric_set}.{offender.metric} {offender.value:.5g}"
-        where = render.cell(offender.path)
-        console.print(f"violates {offender.limit:g}: {where}: {found}", soft_wrap=True)
+    for n, what in (
+        (len(result.scored.unscored), "not scored"),
+        (len(result.unscored_others), "not scored among those compared with"),
+        (len(result.offenders), "beyond a limit"),
+    ):
+        if n:
+            console.print(f"{what}: {n}, each with its reason on standard error", soft_wrap=True)
 
 
 def _distinct_findings(result: "ReportResult") -> list[tuple[str, str]]:
@@ -211,8 +242,8 @@ def _distinct_findings(result: "ReportResult") -> list[tuple[str, str]]:
     return list(found)
 
 
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False)
     table.add_column(first, overflow="fold")
     for name in others:
         table.add_column(name, justify="right", no_wrap=True)

@@ -9,10 +9,17 @@ import numpy as np
 import torch
 
 from mrcli.errors import DataError, ShapeError
-from mrcli.findings import Finding
+from mrcli.findings import Finding, Severity
 from mrcli.io.facts import fact_text, site_from_text, voxel_size_mm
-from mrcli.io.layout import Layout, as_complex64, complex_bytes, dtype_name, precision_findings
-from mrcli.io.masks import as_mask, fit_mask
+from mrcli.io.layout import (
+    Layout,
+    as_complex64,
+    complex_bytes,
+    dtype_name,
+    is_single_coil,
+    precision_findings,
+)
+from mrcli.io.masks import fit_mask
 from mrcli.scan import MaskSource, ReferenceImage, Scan, ScanHeader
 from mrcli.site import UNKNOWN_SITE, Site
 from mrcli.types import KSpace, NoiseSamples
@@ -38,8 +45,22 @@ def array_scan(path: Path, container: str, kspace: KSpaceArray) -> Scan:
         matrix=kspace.layout.matrix,
         dtype=dtype_name(kspace.dtype),
     )
-    findings = precision_findings(kspace.dtype)
+    findings = (*precision_findings(kspace.dtype), *_coil_findings(kspace))
     return Scan(path, container, header, kspace.load_slice, findings=findings)
+
+
+def _coil_findings(kspace: KSpaceArray) -> tuple[Finding, ...]:
+    if "coil" in kspace.layout.axes or not is_single_coil(kspace.name):
+        return ()
+    return (
+        Finding(
+            "single-coil",
+            Severity.INFO,
+            f"'{kspace.name}' is one combined coil by its name: its axes were taken as "
+            f"({', '.join(kspace.layout.axes)})",
+            "rename the field if it holds several coils",
+        ),
+    )
 
 
 def require_complex(dtype: np.dtype, label: str) -> None:
@@ -82,11 +103,7 @@ def with_fields(scan: Scan, read: ReadField) -> Scan:
 
 def with_mask(scan: Scan, values: np.ndarray) -> Scan:
     """Add the mask that is stored with the k-space."""
-    label = _label(scan, "mask")
-    try:
-        mask = fit_mask(as_mask(values, label), scan.header)
-    except ShapeError as error:
-        raise ShapeError(f"{scan.path.name}: {error.message}", hint=error.hint) from error
+    mask = fit_mask(values, scan.path.name, scan.header)
     return replace(scan, mask=mask, mask_source=MaskSource.FILE)
 
 
@@ -140,7 +157,7 @@ def _noise(values: np.ndarray, scan: Scan) -> NoiseSamples:
             f"{_label(scan, 'noise')} has shape {values.shape} of {values.dtype}, needed is "
             f"complex (coil, sample) for {n_coils} coils"
         )
-    return torch.from_numpy(as_complex64(values))
+    return torch.from_numpy(as_complex64(values, _label(scan, "noise")))
 
 
 def _reference(values: np.ndarray, scan: Scan) -> ReferenceImage:

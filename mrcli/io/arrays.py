@@ -21,6 +21,7 @@ from mrcli.io.array_scan import (
     with_full_kspace,
 )
 from mrcli.io.cmrxrecon_mat import kspace_name, match_names
+from mrcli.io.fastmri_h5 import lost_its_header
 from mrcli.io.files import ZIP_SIGNATURE, head_bytes, is_hdf5
 from mrcli.io.hdf5 import (
     has_dataset,
@@ -33,7 +34,14 @@ from mrcli.io.hdf5 import (
     require_dataset,
 )
 from mrcli.io.interface import Match, Reader
-from mrcli.io.layout import Layout, named_layout, require_plausible, trailing_layout
+from mrcli.io.layout import (
+    ROW_MAJOR,
+    Layout,
+    axes_of,
+    named_layout,
+    require_plausible,
+    trailing_layout,
+)
 from mrcli.io.lazy import LazyArray, lazy_slice
 from mrcli.io.npy import (
     StoredArray,
@@ -47,15 +55,16 @@ from mrcli.io.npy import (
 from mrcli.scan import Scan
 from mrcli.types import KSpace
 
+_ARRAY = "array"  # a file of one array has no name for it
 _FULL = "kspace_full"
 _MAX_TEXT_BYTES = 4096
 _HEAD_BYTES = 8
 
 
-def _layout(shape: tuple[int, ...], axes: str | None) -> Layout:
+def _layout(name: str, shape: tuple[int, ...], axes: str | None) -> Layout:
     if axes is not None:
         return named_layout(axes, shape)
-    layout = trailing_layout(shape)
+    layout = trailing_layout(shape, axes_of(name, ROW_MAJOR))
     require_plausible(layout)
     return layout
 
@@ -79,13 +88,13 @@ def _open_npy(path: Path, axes: str | None = None) -> Scan:
             f"{path.name}: holds {array.dtype}, k-space is complex",
             hint="store complex numbers of single or double precision",
         )
-    layout = _layout(array.shape, axes)
+    layout = _layout(_ARRAY, array.shape, axes)
     load = sliced_by(_mapped_slice, path, array, layout)
-    return array_scan(path, "npy", KSpaceArray("array", array.dtype, layout, load))
+    return array_scan(path, "npy", KSpaceArray(_ARRAY, array.dtype, layout, load))
 
 
 def _mapped_slice(path: Path, array: StoredArray, layout: Layout, index: int) -> KSpace:
-    return lazy_slice(LazyArray(partial(_unchanged, path, array)), layout, index)
+    return lazy_slice(LazyArray(partial(_unchanged, path, array), path.name), layout, index)
 
 
 def _unchanged(path: Path, array: StoredArray) -> np.ndarray:
@@ -117,8 +126,9 @@ def _open_npz(path: Path, axes: str | None = None) -> Scan:
 
 def _member_array(path: Path, name: str, axes: str | None) -> KSpaceArray:
     array = member_header(path, name)
-    layout = _layout(array.shape, axes)
-    load = sliced_by(lazy_slice, LazyArray(partial(load_member, path, name)), layout)
+    layout = _layout(name, array.shape, axes)
+    values = LazyArray(partial(load_member, path, name), f"{path.name}: field '{name}'")
+    load = sliced_by(lazy_slice, values, layout)
     return KSpaceArray(name, array.dtype, layout, load)
 
 
@@ -141,8 +151,10 @@ def _sniff_h5(path: Path) -> Match:
 
 def _match_h5(file: h5py.File) -> Match:
     name = kspace_name(names_in(file))
-    if name is None or "ismrmrd_header" in file or not has_dataset(file, name):
+    if name is None or "ismrmrd_header" in names_in(file) or not has_dataset(file, name):
         return Match.NO  # what else such files hold is for the MAT reader to say
+    if lost_its_header(file):
+        return Match.NO
     dataset = file[name]
     is_matlab = dataset.dtype.names == ("real", "imag") or "MATLAB_class" in dataset.attrs
     return Match.NO if is_matlab else Match.YES
@@ -162,7 +174,7 @@ def _dataset_array(path: Path, name: str, axes: str | None) -> KSpaceArray:
     with opened(path) as file:
         dataset = require_dataset(file, name)
         shape, dtype = dataset.shape, dataset.dtype
-    layout = _layout(shape, axes)
+    layout = _layout(name, shape, axes)
     return KSpaceArray(name, dtype, layout, sliced_by(read_slice, path, name, layout))
 
 

@@ -4,7 +4,7 @@ The first axis runs fastest. Of the 16 dimensions k-space of a two-dimensional s
 readout 0, phase encode 1, coil 3, echo 5, time 10 and 11, slice 13.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from mrcli.errors import DataError, InputError, MissingField
 from mrcli.findings import Finding, Severity
 from mrcli.io.array_scan import KSpaceArray, array_scan, sliced_by, with_findings
-from mrcli.io.files import head_bytes, require_file
+from mrcli.io.files import UNKNOWN_CONTENT, describe_content, head_bytes, require_file
 from mrcli.io.hdf5 import MAX_BYTES
 from mrcli.io.interface import Match, Reader
 from mrcli.io.layout import Layout, as_kspace
@@ -50,11 +50,22 @@ def _header_path(path: Path) -> Path:
 
 
 def _sniff(path: Path) -> Match:
-    try:
-        is_header = head_bytes(_header_path(path), len(_TITLE)) == _TITLE
-    except InputError:
+    if path.suffix not in (".hdr", ".cfl"):
         return Match.NO
-    return Match.YES if is_header and path.suffix in (".hdr", ".cfl") else Match.NO
+    return Match.YES if _has_header(path) or _lost_its_header(path) else Match.NO
+
+
+def _has_header(path: Path) -> bool:
+    try:
+        return head_bytes(_header_path(path), len(_TITLE)) == _TITLE
+    except InputError:
+        return False
+
+
+def _lost_its_header(path: Path) -> bool:
+    """Say whether raw numbers stand alone: opening them names the half that is missing."""
+    is_alone = path.suffix == ".cfl" and not _header_path(path).exists()
+    return is_alone and describe_content(path) == UNKNOWN_CONTENT
 
 
 def _open(path: Path) -> Scan:
@@ -62,6 +73,8 @@ def _open(path: Path) -> Scan:
     load = sliced_by(_mapped_slice, pair)
     scan = array_scan(path, _NAME, KSpaceArray("cfl", _ITEM, pair.layout, load))
     varying = [name for name, axis in _FRAMES.items() if pair.dims[axis] > 1]
+    other = _header_path(path) if path == pair.values else pair.values
+    scan = replace(scan, beside=(other,))
     return with_findings(scan, _frames_finding(varying)) if len(varying) > 1 else scan
 
 
@@ -116,7 +129,7 @@ def _mapped_slice(pair: Pair, index: int) -> KSpace:
         raise DataError(f"{pair.values.name}: the file changed since the scan was opened")
     stored = np.memmap(pair.values, _ITEM, mode="r", shape=pair.dims[::-1])
     block = frames_first(stored)[:, :, :, index]
-    return as_kspace(pair.layout, block.reshape(-1, *block.shape[3:]))
+    return as_kspace(pair.layout, block.reshape(-1, *block.shape[3:]), pair.values.name)
 
 
 def frames_first(stored: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mrcli.errors import DataError, MissingField, ShapeError
+from mrcli.errors import DataError, MissingField
 from mrcli.io.array_scan import (
     KSpaceArray,
     array_scan,
@@ -34,9 +34,9 @@ from mrcli.io.hdf5 import (
     require_dataset,
 )
 from mrcli.io.interface import Match, Reader
-from mrcli.io.layout import leading_layout, trailing_layout
+from mrcli.io.layout import COLUMN_MAJOR, ROW_MAJOR, axes_of, leading_layout, trailing_layout
 from mrcli.io.lazy import LazyArray, lazy_slice
-from mrcli.io.masks import FIELD, fit_mask, read_mask
+from mrcli.io.masks import FIELD, matlab_vector, read_mask
 from mrcli.io.mat5 import is_mat5, list_variables, load_variable, require_variable
 from mrcli.scan import MaskSource, Scan
 
@@ -77,7 +77,7 @@ def _sniff_hdf5(path: Path) -> Match:
         name = kspace_name(names_in(file))
         if name is None:
             return match_names(names_in(file))
-        if "ismrmrd_header" in file or not has_dataset(file, name):
+        if "ismrmrd_header" in names_in(file) or not has_dataset(file, name):
             return Match.NO
         is_record = file[name].dtype.names == ("real", "imag")
         is_matlab = is_record or "MATLAB_class" in file[name].attrs
@@ -95,11 +95,8 @@ def _with_surroundings(scan: Scan) -> Scan:
     beside = mask_beside(scan.path) if scan.mask is None else None
     if beside is None:
         return scan
-    try:
-        mask = fit_mask(read_mask(beside), scan.header)
-    except ShapeError as error:
-        raise ShapeError(f"{beside.name}: {error.message}", hint=error.hint) from error
-    return replace(scan, mask=mask, mask_source=MaskSource.BESIDE)
+    mask = read_mask(beside, scan.header)
+    return replace(scan, mask=mask, mask_source=MaskSource.BESIDE, beside=(*scan.beside, beside))
 
 
 def _require_name(path: Path, names: tuple[str, ...]) -> str:
@@ -117,15 +114,16 @@ def _open_classic(path: Path) -> Scan:
     name = _require_name(path, names)
     scan = array_scan(path, _NAME, _classic_array(path, name))
     if FIELD in names:
-        scan = with_mask(scan, load_variable(path, FIELD).T)
+        scan = with_mask(scan, matlab_vector(load_variable(path, FIELD).T))
     has_reference = name != _FULL and _FULL in names
     return with_full_kspace(scan, _classic_array(path, _FULL)) if has_reference else scan
 
 
 def _classic_array(path: Path, name: str) -> KSpaceArray:
     variable = require_variable(path, name)
-    layout = leading_layout(variable.shape)
-    load = sliced_by(lazy_slice, LazyArray(partial(load_variable, path, name)), layout)
+    layout = leading_layout(variable.shape, axes_of(name, COLUMN_MAJOR))
+    values = LazyArray(partial(load_variable, path, name), f"{path.name}: field '{name}'")
+    load = sliced_by(lazy_slice, values, layout)
     return KSpaceArray(name, variable.dtype, layout, load)
 
 
@@ -137,17 +135,17 @@ def _open_hdf5(path: Path) -> Scan:
     name = _require_name(path, names)
     scan = array_scan(path, _NAME, hdf5_array(path, name))
     if mask is not None:
-        scan = with_mask(scan, mask)
+        scan = with_mask(scan, matlab_vector(mask))
     has_reference = name != _FULL and _FULL in names
     return with_full_kspace(scan, hdf5_array(path, _FULL)) if has_reference else scan
 
 
 def hdf5_array(path: Path, name: str) -> KSpaceArray:
-    """Describe dataset `name`, whose last axes are ``coil, y, x``."""
+    """Describe dataset `name`, whose last axes are ``coil, y, x``, or ``slice, y, x``."""
     with opened(path) as file:
         dataset = require_dataset(file, name)
         shape, dtype = dataset.shape, dataset.dtype
-    layout = trailing_layout(shape)
+    layout = trailing_layout(shape, axes_of(name, ROW_MAJOR))
     return KSpaceArray(name, dtype, layout, sliced_by(read_slice, path, name, layout))
 
 

@@ -1,7 +1,7 @@
 """Finds the scans below files and folders, without opening more of them than their headers."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +25,29 @@ def discover(paths: Sequence[Path]) -> tuple[Candidate, ...]:
     """List the scans at `paths`, sorted within each folder, each file once, each name once.
 
     A file given by name is always a candidate. In folders hidden files and folders are skipped, as
-    are files of other suffixes and masks and images in the containers of k-space; damaged files
-    stay in the list, so that they are reported.
+    are files of other suffixes and masks and images in the containers of k-space. What cannot be
+    used stays in the list, so that it is reported when it is opened while the others are done:
+    damaged files, links that lead nowhere, folders that cannot be read, paths that are missing.
 
     Raises:
-        InputError: a path is missing or unreadable, or a folder holds no k-space.
+        InputError: every path is missing, unreadable, or a folder without k-space.
 
     """
-    found: dict[Path, Candidate] = {}
+    found: dict[str, Candidate] = {}
+    refusals: list[InputError] = []
     for path in paths:
-        for candidate in _below(path) if path.is_dir() else (_named(path),):
-            found.setdefault(candidate.path.resolve(), candidate)
-    candidates = tuple(found.values())
+        try:
+            for candidate in _at(path):
+                found.setdefault(os.path.realpath(candidate.path), candidate)
+        except InputError as refusal:
+            refusals.append(refusal)
+            found.setdefault(str(path), Candidate(path, _own_name(path)))
+    if refusals and len(refusals) == len(paths):
+        raise refusals[0]
+    return _told_apart(tuple(found.values()))
+
+
+def _told_apart(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     if len({candidate.relative for candidate in candidates}) == len(candidates):
         return candidates
     return _below_common_parent(candidates)
@@ -52,15 +63,26 @@ def _below_common_parent(candidates: Sequence[Candidate]) -> tuple[Candidate, ..
     )
 
 
-def _named(path: Path) -> Candidate:
+def _at(path: Path) -> tuple[Candidate, ...]:
+    if path.is_dir():
+        return _below(path)
     require_file(path)
-    return Candidate(path, Path(path.name))
+    return (Candidate(path, Path(path.name)),)
+
+
+def _own_name(path: Path) -> Path:
+    """Return the last name of a path; ``..`` has none of its own."""
+    has_name = path.name.strip(".") != ""
+    return Path(path.name if has_name else path.resolve().name or "folder")
 
 
 def _below(folder: Path) -> tuple[Candidate, ...]:
-    candidates = sorted(
-        Candidate(path, path.relative_to(folder)) for path in _files(folder) if _may_be_scan(path)
-    )
+    errors: list[OSError] = []
+    files = [path for path in _files(folder, errors.append) if _may_be_scan(path)]
+    unreadable = [Path(error.filename) for error in errors]
+    if folder in unreadable:
+        raise InputError(f"{folder}: folder cannot be read", hint="check its permissions")
+    candidates = sorted(Candidate(path, path.relative_to(folder)) for path in files + unreadable)
     if not candidates:
         raise InputError(
             f"no k-space in {folder}", hint=f"looked for files ending in {', '.join(_suffixes())}"
@@ -72,10 +94,10 @@ def _suffixes() -> list[str]:
     return sorted(SUFFIXES)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     """Yield all visible files; each real folder is entered once, however many links lead to it."""
     entered: set[Path] = set()
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=on_error):
         real = Path(root).resolve()
         if real in entered:
             folders.clear()
@@ -85,17 +107,14 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(root, name) for name in names if not name.startswith("."))
 
 
-def _refuse(error: OSError) -> None:
-    raise InputError(
-        f"{error.filename}: folder cannot be read", hint="check its permissions"
-    ) from error
-
-
 def _may_be_scan(path: Path) -> bool:
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        return False
+    suffix = path.suffix.lower()
     try:
+        if path.is_symlink() and not path.exists():  # without a suffix it may have been a folder
+            return suffix in SUFFIXES | {""}
+        if suffix not in SUFFIXES or not path.is_file():
+            return False
         matches = [reader.sniff(path) for reader in all_readers()]
-    except InputError:  # unreadable: reported when it is opened, the others go on
-        return True
+    except (InputError, OSError):  # unreadable: reported when it is opened, the others go on
+        return suffix in SUFFIXES
     return Match.YES in matches or Match.NOT_KSPACE not in matches

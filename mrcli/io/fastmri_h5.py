@@ -5,14 +5,16 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
-from mrcli.errors import DataError
+from mrcli.errors import DataError, MissingField
 from mrcli.findings import Finding, Severity
 from mrcli.io.array_scan import KSpaceArray, array_scan, sliced_by, with_findings, with_mask
 from mrcli.io.facts import fact_text
 from mrcli.io.files import is_hdf5
 from mrcli.io.hdf5 import (
     has_dataset,
+    listed,
     names_in,
     opened,
     read_slice,
@@ -25,13 +27,14 @@ from mrcli.io.layout import Axis, Layout
 from mrcli.io.mrd_header import (
     MAX_XML_BYTES,
     MrdHeader,
+    line_extent,
     n_readout_kept,
     parse_header,
     require_two_dimensional,
     voxel_size_mm,
 )
 from mrcli.io.readout import crop_to, oversampling_findings
-from mrcli.scan import Scan
+from mrcli.scan import MaskSource, Scan
 from mrcli.types import KSpace
 
 _NAME = "fastmri-h5"
@@ -48,10 +51,22 @@ def _sniff(path: Path) -> Match:
         return Match.NO
     try:
         with opened(path) as file:
-            has_all = has_dataset(file, _KSPACE) and has_dataset(file, _XML)
+            has_all = has_dataset(file, _KSPACE) and _XML in names_in(file)
+            return Match.YES if has_all or lost_its_header(file) else Match.NO
     except DataError:
         return Match.NO
-    return Match.YES if has_all else Match.NO
+
+
+def lost_its_header(file: h5py.File) -> bool:
+    """Say whether k-space of fastMRI, told by the images beside it, stands without its header.
+
+    Its axes are those of fastMRI all the same, and would be taken for others.
+    """
+    if not any(has_dataset(file, name) for name in _IMAGES) or not has_dataset(file, _KSPACE):
+        return False
+    kspace = file[_KSPACE]
+    is_matlab = kspace.dtype.names is not None or "MATLAB_class" in kspace.attrs
+    return _XML not in names_in(file) and kspace.ndim in _AXES and not is_matlab
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +82,7 @@ class _Content:
 def _read(path: Path) -> _Content:
     with opened(path) as file:
         kspace = require_dataset(file, _KSPACE)
+        _require_header(file, kspace.ndim, path)
         names = names_in(file)
         image = next((name for name in _IMAGES if name in names), None)
         return _Content(
@@ -76,6 +92,16 @@ def _read(path: Path) -> _Content:
             mask=_values(file, _MASK) if _MASK in names else None,
             image=None if image is None else (image, _values(file, image)),
             acquisition=fact_text(file.attrs.get("acquisition")),
+        )
+
+
+def _require_header(file: h5py.File, n_axes: int, path: Path) -> None:
+    if _XML not in names_in(file):
+        axes = "slice,coil,x,y" if n_axes == 4 else "slice,x,y"
+        raise MissingField(
+            f"{path.name}: no field '{_XML}' as {_NAME} needs, the file holds "
+            f"{listed(names_in(file))}",
+            hint=f"without its header, name the reader plain-h5 and the axes {axes}",
         )
 
 
@@ -94,7 +120,45 @@ def _open(path: Path) -> Scan:
     scan = with_findings(scan, *oversampling_findings(n_stored, n_x))
     scan = _with_header(scan, header, (n_y, n_x), n_stored, content.acquisition)
     scan = scan if content.mask is None else with_mask(scan, content.mask.ravel())
+    scan = _without_padding(scan, line_extent(header.encodings[0], n_y))
     return scan if content.image is None else _with_image(scan, *content.image)
+
+
+def _without_padding(scan: Scan, extent: tuple[int, int] | None) -> Scan:
+    """Count lines beyond the limits of the header as not acquired, whatever the mask says."""
+    n_y = scan.header.matrix[0]
+    if extent is None or extent == (0, n_y):
+        return scan
+    start, stop = extent
+    if not 0 <= start < stop <= n_y:
+        return with_findings(scan, _limits_unused(start, stop, n_y))
+    inside = torch.zeros(1, 1, 1, n_y, 1, dtype=torch.bool)
+    inside[..., start:stop, :] = True
+    mask = inside if scan.mask is None else scan.mask & inside
+    if scan.mask is not None and torch.equal(mask, scan.mask):
+        return scan
+    scan = replace(scan, mask=mask, mask_source=MaskSource.FILE)
+    return with_findings(scan, _padding(start, stop, n_y))
+
+
+def _padding(start: int, stop: int, n_y: int) -> Finding:
+    return Finding(
+        "zero-padding",
+        Severity.INFO,
+        f"the header's encodingLimits span lines {start} to {stop - 1}: the {start} lines before "
+        f"and {n_y - stop} after them are zero padding and count as not acquired",
+        "nothing, this is how such files are made",
+    )
+
+
+def _limits_unused(start: int, stop: int, n_y: int) -> Finding:
+    return Finding(
+        "encoding-limits-unused",
+        Severity.WARNING,
+        f"the header's encodingLimits span lines {start} to {stop - 1}, k-space has {n_y}: they "
+        "say nothing about zero padding",
+        "name the mask if k-space is padded with zeros",
+    )
 
 
 def _layout(shape: tuple[int, ...], path: Path) -> Layout:
@@ -138,7 +202,7 @@ def _image_left_out(scan: Scan, name: str, image: np.ndarray) -> Finding:
     return Finding(
         "reference-left-out",
         Severity.INFO,
-        f"'{name}' has shape {image.shape}, k-space gives images of "
+        f"'{name}' is left out: it has (slice, readout, phase encode) {image.shape}, k-space gives "
         f"{(scan.header.n_slices, n_x, n_y)}",
         "give a reference of the same size to measure the reconstruction",
     )

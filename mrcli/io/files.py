@@ -1,6 +1,8 @@
 """Looks at a file from outside: is it there, how long is it, what do its first bytes say."""
 
+import os
 from pathlib import Path
+from typing import NoReturn
 
 from mrcli.errors import InputError
 
@@ -8,6 +10,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NPY_SIGNATURE = b"\x93NUMPY"
 ZIP_SIGNATURE = b"PK\x03\x04"
 MAT5_PREFIX = b"MATLAB 5.0 MAT-file"
+UNKNOWN_CONTENT = "unknown content"
 MAX_HEAD_BYTES = 132  # as far as the signature of DICOM reaches
 
 _SIGNATURES = (
@@ -36,11 +39,9 @@ def require_file(path: Path) -> int:
     """Return the size of the file in bytes; raises `InputError` unless it can be read."""
     try:
         if path.is_dir():
-            raise InputError(
-                f"{path.name}: a folder, not a file", hint="name one scan of the folder"
-            )
+            _refuse_folder(path)
         if not path.exists():
-            raise InputError(f"{path.name}: no such file", hint="check the path")
+            _refuse_absent(path)
         if not path.is_file():  # a pipe or a device would block, or never end
             raise InputError(f"{path.name}: not a regular file", hint="copy the scan to a file")
         with path.open("rb"):
@@ -49,6 +50,20 @@ def require_file(path: Path) -> int:
         raise InputError(
             f"{path.name!r}: cannot be read ({_reason(cause)})", hint="check its permissions"
         ) from cause
+
+
+def _refuse_folder(path: Path) -> NoReturn:
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise InputError(f"{path.name}: folder cannot be read", hint="check its permissions")
+    raise InputError(
+        f"{path.name}: a folder, not a file", hint="name a scan, or a folder that holds k-space"
+    )
+
+
+def _refuse_absent(path: Path) -> NoReturn:
+    if path.is_symlink():
+        raise InputError(f"{path.name}: a link that leads nowhere", hint="copy the scan itself")
+    raise InputError(f"{path.name}: no such file", hint="check the path")
 
 
 def _reason(cause: OSError | ValueError) -> str:
@@ -85,4 +100,4 @@ def describe_content(path: Path) -> str:
         return "an HDF5 file"
     if head[128:132] == b"DICM":
         return "a DICOM file"
-    return next((name for magic, name in _SIGNATURES if head.startswith(magic)), "unknown content")
+    return next((name for magic, name in _SIGNATURES if head.startswith(magic)), UNKNOWN_CONTENT)

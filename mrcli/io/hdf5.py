@@ -6,6 +6,7 @@ links, external storage, virtual data sets), nothing is decompressed that claims
 stores, and no chunk counts that was never written: HDF5 would serve all of these in silence.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil, prod
@@ -24,6 +25,10 @@ MAX_RATIO = 200  # logical over stored bytes; deflate of measured samples stays 
 HARMLESS_BYTES = 2**26  # a mask of few lines may deflate 1000 to 1; 64 MiB exhaust nobody
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 32000: "lzf"}
 _COMPRESSING = frozenset({1, 4, 32000})
+_XML_ENCODING = re.compile(
+    rb"""<\?xml\s[^>]{0,80}?encoding=["'](iso-8859-1|iso-8859-15|windows-1252)["']""",
+    re.IGNORECASE,
+)
 _FOREIGN_ERRORS = (
     OSError,
     KeyError,
@@ -62,8 +67,8 @@ def _first_line(cause: BaseException) -> str:
 
 
 def names_in(group: h5py.Group) -> tuple[str, ...]:
-    """List the members of a group that are hard links, sorted."""
-    return tuple(sorted(name for name in group if _is_hard(group, name)))
+    """List the members of a group, sorted; links too, which `require_dataset` refuses."""
+    return tuple(sorted(group))
 
 
 def _is_hard(group: h5py.Group, name: str) -> bool:
@@ -178,7 +183,7 @@ def read_slice(path: Path, name: str, layout: Layout, index: int) -> KSpace:
                 "when the scan was opened"
             )
         block = dataset[layout.slice_index(index)]
-    return as_kspace(layout, block, is_own=True)
+    return as_kspace(layout, block, f"{path.name}: field '{name}'", is_own=True)
 
 
 def read_values(dataset: h5py.Dataset) -> np.ndarray:
@@ -200,4 +205,15 @@ def read_text(dataset: h5py.Dataset, max_bytes: int) -> str:
     encoded = value.encode() if isinstance(value, str) else bytes(value)
     if len(encoded) > max_bytes:
         raise DataError(f"{label} has {len(encoded)} bytes, the limit is {max_bytes}")
-    return encoded.decode("utf-8")
+    return _decoded(encoded, label)
+
+
+def _decoded(encoded: bytes, label: str) -> str:
+    declared = _XML_ENCODING.match(encoded)
+    try:
+        return encoded.decode(declared[1].decode("ascii").lower() if declared else "utf-8")
+    except UnicodeDecodeError as cause:
+        raise DataError(
+            f"{label} holds bytes that are no text in UTF-8",
+            hint="store it in UTF-8, or declare iso-8859-1 as XML does",
+        ) from cause

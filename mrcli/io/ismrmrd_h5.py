@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mrcli.errors import DataError, MissingField
-from mrcli.findings import Finding, Severity
+from mrcli.findings import Finding
 from mrcli.io.array_scan import sliced_by
 from mrcli.io.files import is_hdf5
 from mrcli.io.hdf5 import has_dataset, listed, names_in, opened, read_text, require_dataset
@@ -28,6 +28,7 @@ from mrcli.io.mrd_header import (
     require_two_dimensional,
     voxel_size_mm,
 )
+from mrcli.io.mrd_noise import noise_scale, require_noise_coils
 from mrcli.io.mrd_placement import Placement, covered_points, place, sampling_mask
 from mrcli.io.mrd_readouts import Readouts, noise_rows, require_fields, sort_readouts
 from mrcli.io.readout import crop_to, oversampling_findings
@@ -203,30 +204,10 @@ def _noise(
     rows = noise_rows(heads)
     if rows.size == 0:
         return None, ()
-    n_coils = np.unique(heads[rows]["active_channels"]).tolist()
-    if n_coils != [readouts.n_coils]:
-        raise DataError(
-            f"{table.label} has a noise scan of {n_coils} coils, the image has {readouts.n_coils}"
-        )
+    require_noise_coils(heads[rows], readouts, table.label)
     samples = np.concatenate(list(read_samples(table.path, table.name, rows, heads[rows])), axis=1)
-    scale, findings = _bandwidth(heads[rows], readouts.heads)
+    scale, findings = noise_scale(heads[rows], readouts)
     return torch.from_numpy(samples * np.float32(scale) if findings else samples), findings
-
-
-def _bandwidth(noise: np.ndarray, image: np.ndarray) -> tuple[float, tuple[Finding, ...]]:
-    """Return what brings the noise scan to the bandwidth of the image, ``sqrt(dwell ratio)``."""
-    noise_us, image_us = float(noise["sample_time_us"][0]), float(image["sample_time_us"][0])
-    if noise_us == image_us or not (noise_us > 0 and image_us > 0):
-        return 1.0, ()
-    scale = (noise_us / image_us) ** 0.5
-    finding = Finding(
-        "noise-rescaled",
-        Severity.INFO,
-        f"the noise scan has {noise_us:g} us per sample, the image {image_us:g} us: its samples "
-        f"were multiplied by {scale:.4g}",
-        "nothing, noise grows with the square root of the bandwidth",
-    )
-    return scale, (finding,)
 
 
 READER = Reader(

@@ -1,12 +1,13 @@
 """How an array in a container maps to the canonical axes, and how one slice of it is cut out."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 
-from mrcli.errors import InputError, ShapeError
+from mrcli.errors import DataError, InputError, ShapeError
 from mrcli.findings import Finding, Severity
 from mrcli.types import KSpace
 
@@ -16,7 +17,9 @@ Index = tuple[int | slice, ...]
 ROW_MAJOR: tuple[Axis, ...] = ("frame", "slice", "coil", "y", "x")
 COLUMN_MAJOR: tuple[Axis, ...] = ("x", "y", "coil", "slice", "frame")
 MAX_COILS = 128
+_SINGLE_COIL = re.compile(r"(kspace|kus)_single(_\w+)?")
 
+_SINGLE = np.finfo(np.float32)
 _SINGLE_PAIR = np.dtype([("real", "=f4"), ("imag", "=f4")])
 
 
@@ -59,23 +62,37 @@ def require_slice(index: int, n_slices: int) -> None:
         raise ShapeError(f"slice {index} does not exist: the scan has {n_slices}")
 
 
-def trailing_layout(shape: tuple[int, ...]) -> Layout:
-    """Return the layout of an array whose last axes are ``coil, y, x``; leading ones may lack."""
-    return _shorter(ROW_MAJOR[-len(shape) :], shape)
+def axes_of(name: str, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    """Return `axes` without the coils where the field is called ``kspace_single_*``.
+
+    CMRxRecon stores one combined coil under that name, and no axis for it.
+    """
+    return tuple(axis for axis in axes if axis != "coil" or not is_single_coil(name))
 
 
-def leading_layout(shape: tuple[int, ...]) -> Layout:
-    """Return the layout of an array in MATLAB order: ``x, y, coil``, then slice and frame."""
-    return _shorter(COLUMN_MAJOR[: len(shape)], shape)
+def is_single_coil(name: str) -> bool:
+    """Say whether a field of this name has no axis of coils."""
+    return _SINGLE_COIL.fullmatch(name) is not None
 
 
-def _shorter(axes: tuple[Axis, ...], shape: tuple[int, ...]) -> Layout:
-    if not 2 <= len(shape) <= 5:
+def trailing_layout(shape: tuple[int, ...], axes: tuple[Axis, ...] = ROW_MAJOR) -> Layout:
+    """Return the layout of an array that has the last of `axes`; leading ones may lack."""
+    _require_number(shape, axes)
+    return Layout(axes[-len(shape) :], shape)
+
+
+def leading_layout(shape: tuple[int, ...], axes: tuple[Axis, ...] = COLUMN_MAJOR) -> Layout:
+    """Return the layout of an array that has the first of `axes`; trailing ones may lack."""
+    _require_number(shape, axes)
+    return Layout(axes[: len(shape)], shape)
+
+
+def _require_number(shape: tuple[int, ...], axes: tuple[Axis, ...]) -> None:
+    if not 2 <= len(shape) <= len(axes):
         raise ShapeError(
-            f"k-space of shape {shape} has {len(shape)} axes, needed are 2 to 5",
-            hint="store (frame, slice, coil, y, x); leading axes of length 1 may be left out",
+            f"k-space of shape {shape} has {len(shape)} axes, needed are 2 to {len(axes)}",
+            hint=f"store ({', '.join(axes)}); frame and slice of length 1 may be left out",
         )
-    return Layout(axes, shape)
 
 
 def named_layout(names: str, shape: tuple[int, ...]) -> Layout:
@@ -109,19 +126,33 @@ def require_plausible(layout: Layout) -> None:
         )
 
 
-def as_complex64(block: np.ndarray, *, is_own: bool = False) -> np.ndarray:
+def as_complex64(block: np.ndarray, label: str, *, is_own: bool = False) -> np.ndarray:
     """Return complex64 in native byte order; ``(real, imag)`` records become complex numbers.
 
-    The answer is a copy, unless the caller owns `block` and its bits are right already. Values
-    beyond single precision become infinite: that is a finding of the checks, not of this.
+    The answer is a copy, unless the caller owns `block` and its bits are right already. Raises
+    `DataError`, naming file and field by `label`, where double precision holds a scale that single
+    precision has no numbers for.
     """
     if block.dtype == _SINGLE_PAIR:
         block = block.view(np.complex64)
     elif block.dtype.names is not None:
         real, imag = (block[name] for name in block.dtype.names)
         block = real + 1j * imag if real.dtype.itemsize == 8 else _pair(real, imag)
+    if block.dtype.itemsize == 2 * _SINGLE_PAIR.itemsize:
+        _require_single_range(block, label)
     with np.errstate(over="ignore"):
         return np.array(block, dtype=np.complex64, order="C", copy=None if is_own else True)
+
+
+def _require_single_range(block: np.ndarray, label: str) -> None:
+    largest = np.maximum(np.abs(block.real), np.abs(block.imag))
+    peak = largest.max(initial=0, where=np.isfinite(largest))
+    if peak > 0 and not _SINGLE.tiny <= peak <= _SINGLE.max:
+        raise DataError(
+            f"{label} has {peak:.3g} as its largest value, beyond single precision "
+            f"({_SINGLE.tiny:.2g} to {_SINGLE.max:.2g})",
+            hint="scale the values before they are stored, for instance to a peak of 1",
+        )
 
 
 def _pair(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
@@ -130,9 +161,9 @@ def _pair(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
     return values
 
 
-def as_kspace(layout: Layout, block: np.ndarray, *, is_own: bool = False) -> KSpace:
+def as_kspace(layout: Layout, block: np.ndarray, label: str, *, is_own: bool = False) -> KSpace:
     """Return the stored values of one slice as complex64 ``(frame, coil, y, x)``."""
-    return torch.from_numpy(as_complex64(layout.arrange(block), is_own=is_own))
+    return torch.from_numpy(as_complex64(layout.arrange(block), label, is_own=is_own))
 
 
 def precision_findings(dtype: np.dtype) -> tuple[Finding, ...]:

@@ -15,28 +15,33 @@ from mrcli.io.npy import list_members, load_member, load_npy
 from mrcli.scan import ScanHeader, ScanMask, require_mask_fits
 
 FIELD = "mask"
+StoredMask = Bool[Tensor, "..."]  # axes as in the file
+FourAxes = Bool[Tensor, "first second y readout"]
 FittedMask = Bool[Tensor, "mask_frame mask_slice 1 y fitted_readout"]  # readout is x, or 1
 
 
-def read_mask(path: Path) -> ScanMask:
-    """Read a mask from a MAT file of either kind, HDF5, ``.npy`` or ``.npz``.
+def read_mask(path: Path, header: ScanHeader) -> FittedMask:
+    """Read the mask of a scan from a MAT file of either kind, HDF5, ``.npy`` or ``.npz``.
 
-    The field is called ``mask`` or is the only one. Axes are ``y``, ``(y, x)``, ``(frame, y, x)``
-    or ``(frame, slice, y, x)``; classic MAT files hold them in reverse.
+    The field is called ``mask`` or is the only one; the axes are those of `fit_mask`, classic MAT
+    files hold them in reverse.
 
     Raises:
         DataError: no mask there, or a value that is neither 0 nor 1.
+        ShapeError: it does not fit the scan.
 
     """
-    return as_mask(_stored(path), f"{path.name}: mask")
+    return fit_mask(_stored(path), path.name, header)
 
 
 def _stored(path: Path) -> np.ndarray:
     if is_hdf5(path):
         with opened(path) as file:
-            return read_values(require_dataset(file, _field(names_in(file))))
+            dataset = require_dataset(file, _field(names_in(file)))
+            is_matlab = "MATLAB_class" in dataset.attrs
+            return matlab_vector(read_values(dataset)) if is_matlab else read_values(dataset)
     if is_mat5(path):
-        return load_variable(path, _field(tuple(list_variables(path)))).T
+        return matlab_vector(load_variable(path, _field(tuple(list_variables(path)))).T)
     head = head_bytes(path, len(NPY_SIGNATURE))
     if head == NPY_SIGNATURE:
         return load_npy(path)
@@ -51,14 +56,35 @@ def _field(names: tuple[str, ...]) -> str:
     return names[0] if len(names) == 1 else FIELD
 
 
-def as_mask(values: np.ndarray, label: str) -> ScanMask:
-    """Turn zeros and ones into the canonical ``(frame, slice, 1, y, x)``; `label` says of what.
+def matlab_vector(values: np.ndarray) -> np.ndarray:
+    """Return a row or a column as one axis: MATLAB has no vectors, and a mask of one is over y."""
+    return values.ravel() if values.ndim == 2 and 1 in values.shape else values
 
-    Takes ``y``, ``(y, x)``, ``(frame, y, x)``, ``(frame, slice, y, x)`` or the canonical axes.
+
+def fit_mask(values: np.ndarray, file: str, header: ScanHeader) -> FittedMask:
+    """Turn zeros and ones into the canonical ``(frame, slice, 1, y, x)`` of the scan.
+
+    Takes ``y``, ``(y, x)``, ``(frame, y, x)``, ``(frame, slice, y, x)``, ``(slice, 1, y, x)`` or
+    the canonical axes; axes of length 1 are shared. A readout axis that is constant becomes 1:
+    whole lines were acquired. `file` is for messages.
+
+    Raises:
+        DataError: a value is neither 0 nor 1.
+        ShapeError: the mask cannot serve the scan, or can in two ways.
+
     """
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-        raise DataError(f"{label} holds values other than 0 and 1", hint="store it as 0 and 1")
-    mask = torch.from_numpy(np.array(values, dtype=bool, order="C"))
+        raise DataError(f"{file}: mask holds values other than 0 and 1", hint="store it as 0 and 1")
+    mask = _canonical(torch.from_numpy(np.array(values, dtype=bool, order="C")), file, header)
+    try:
+        require_mask_fits(mask, header)
+    except ShapeError as error:
+        raise ShapeError(f"{file}: {error.message}", hint=error.hint) from error
+    is_of_lines = bool((mask == mask[..., :1]).all())
+    return mask[..., :1] if is_of_lines else mask
+
+
+def _canonical(mask: StoredMask, file: str, header: ScanHeader) -> ScanMask:
     match mask.ndim:
         case 1:
             return mask[None, None, None, :, None]
@@ -67,20 +93,27 @@ def as_mask(values: np.ndarray, label: str) -> ScanMask:
         case 3:
             return mask[:, None, None]
         case 4:
-            return mask[:, :, None]
+            return mask[None] if _is_per_slice(mask, file, header) else mask[:, :, None]
         case 5 if mask.shape[2] == 1:
             return mask
     raise ShapeError(
-        f"{label} has shape {values.shape}, needed are y, (y, x), (frame, y, x), "
-        "(frame, slice, y, x) or (frame, slice, 1, y, x)"
+        f"{file}: mask has shape {tuple(mask.shape)}, needed are y, (y, x), (frame, y, x), "
+        "(frame, slice, y, x), (slice, 1, y, x) or (frame, slice, 1, y, x)"
     )
 
 
-def fit_mask(mask: ScanMask, header: ScanHeader) -> FittedMask:
-    """Return `mask` if it can serve the scan; axes of length 1 are shared, raises `ShapeError`.
+def _is_per_slice(mask: FourAxes, file: str, header: ScanHeader) -> bool:
+    """Say whether four axes are ``(slice, 1, y, x)``, as broadcasting takes them.
 
-    A readout axis that is constant becomes 1: whole lines were acquired.
+    ``(frame, slice, y, x)`` with one slice looks the same: the number that fits the scan decides.
     """
-    require_mask_fits(mask, header)
-    is_of_lines = bool((mask == mask[..., :1]).all())
-    return mask[..., :1] if is_of_lines else mask
+    n, single = mask.shape[:2]
+    if single != 1 or n == 1 or n != header.n_slices:
+        return False
+    if n == header.n_frames:
+        raise ShapeError(
+            f"{file}: mask of shape {tuple(mask.shape)} may be over the {n} slices or over the "
+            f"{n} frames",
+            hint="store it with five axes, (1, slice, 1, y, x) or (frame, 1, 1, y, x)",
+        )
+    return True

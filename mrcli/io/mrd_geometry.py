@@ -28,15 +28,19 @@ def locate(
     heads = readouts.heads[first]
     directions = np.stack([heads[name] for name in ("read_dir", "phase_dir", "slice_dir")], axis=2)
     directions = directions.astype(np.float64)
-    if voxel is None or not _are_one_frame(directions):
-        return None, voxel, (_unknown(voxel, directions),)
-    step, findings = _slice_step(heads["position"].astype(np.float64), directions[0], voxel[2])
+    positions = heads["position"].astype(np.float64)
+    if voxel is None:
+        return None, None, (_unknown("the header states no field of view"),)
+    reason = _why_unknown(directions, positions)
+    if reason is not None:
+        return None, voxel, (_unknown(reason),)
+    step, findings = _slice_step(positions, directions[0], voxel[2])
     affine = np.eye(4)
     affine[:3, :3] = directions[0] * (*voxel[:2], 1.0)
     affine[:3, 2] = step
     n_y, n_x = matrix
     origin_voxel = np.array([n_x // 2, n_y // 2, 0])
-    affine[:3, 3] = heads["position"][0] - affine[:3, :3] @ origin_voxel
+    affine[:3, 3] = positions[0] - affine[:3, :3] @ origin_voxel
     affine[:3] = _TO_RAS @ affine[:3]
     return affine, (*voxel[:2], float(np.linalg.norm(step))), findings
 
@@ -73,13 +77,17 @@ def _unequal() -> Finding:
     )
 
 
-def _unknown(voxel: tuple[float, float, float] | None, directions: np.ndarray) -> Finding:
-    if voxel is None:
-        reason = "the header states no field of view"
-    elif not directions.any():
-        reason = "the readouts state no directions"
-    else:
-        reason = "the directions of the slices differ or are not orthonormal"
+def _why_unknown(directions: np.ndarray, positions: np.ndarray) -> str | None:
+    if not (np.isfinite(directions).all() and np.isfinite(positions).all()):
+        return "the readouts state a position or direction that is not a number"
+    if not directions.any():
+        return "the readouts state no directions"
+    if not _are_one_frame(directions):
+        return "the directions of the slices differ or are not orthonormal"
+    return None
+
+
+def _unknown(reason: str) -> Finding:
     return Finding(
         "geometry-unknown",
         Severity.INFO,

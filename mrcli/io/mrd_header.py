@@ -30,12 +30,17 @@ class Space:
 
 @dataclass(frozen=True)
 class Encoding:
-    """One encoding of the header; `y_center` is the counter of the line at the origin."""
+    """One encoding of the header.
+
+    `y_center` is the counter of the line at the origin, `y_limits` those of the first and the last
+    line; None where the header does not state them.
+    """
 
     encoded: Space
     recon: Space | None
     trajectory: str
     y_center: int | None
+    y_limits: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,19 @@ def _encoding(element: ET.Element, label: str) -> Encoding:
     trajectory = _text(element, "trajectory")
     if trajectory is None:
         raise MissingField(f"{label} has no trajectory")
-    center = _text(element, "encodingLimits/kspace_encoding_step_1/center")
+    first, last = _limit(element, "minimum", label), _limit(element, "maximum", label)
     return Encoding(
         encoded,
         _space(element, "reconSpace", label),
         trajectory.lower(),
-        None if center is None else _whole(center, f"{label}: center of step 1"),
+        _limit(element, "center", label),
+        None if last is None else (first or 0, last),
     )
+
+
+def _limit(element: ET.Element, name: str, label: str) -> int | None:
+    text = _text(element, f"encodingLimits/kspace_encoding_step_1/{name}")
+    return None if text is None else _whole(text, f"{label}: {name} of step 1")
 
 
 def _space(element: ET.Element, name: str, label: str) -> Space | None:
@@ -162,6 +173,18 @@ def n_readout_kept(encoding: Encoding, n_stored: int) -> int:
     if encoded_mm is None or recon_mm is None or recon_mm >= encoded_mm:
         return n_stored
     return max(1, round(n_stored * recon_mm / encoded_mm))
+
+
+def line_extent(encoding: Encoding, n_y: int) -> tuple[int, int] | None:
+    """Return ``(start, stop)`` of the lines between the limits, the center at ``n_y // 2``.
+
+    None where center or limits are not stated, or are those of a single line: unset.
+    """
+    if encoding.y_center is None or encoding.y_limits is None:
+        return None
+    first, last = encoding.y_limits
+    shift = n_y // 2 - encoding.y_center
+    return None if first == last else (first + shift, last + shift + 1)
 
 
 def voxel_size_mm(

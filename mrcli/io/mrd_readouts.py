@@ -185,6 +185,13 @@ def _require_one_per_line(readouts: Readouts, label: str) -> None:
         )
 
 
+def n_averages_per_line(readouts: Readouts) -> np.ndarray:
+    """Return how many readouts each acquired line of each slice and frame has."""
+    keys = np.stack([readouts.slice, readouts.frame, readouts.step], axis=1)
+    counts: np.ndarray = np.unique(keys, axis=0, return_counts=True)[1]
+    return counts
+
+
 def _frame_findings(readouts: Readouts) -> tuple[Finding, ...]:
     if not readouts.frame_sizes:
         return ()

@@ -6,11 +6,11 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from mrcli.errors import DataError, InputError, ShapeError
+from mrcli.errors import DataError, InputError
 from mrcli.io import arrays, bart_cfl, cmrxrecon_mat, fastmri_h5, ismrmrd_h5
 from mrcli.io.files import require_file
 from mrcli.io.interface import Match, Reader
-from mrcli.io.masks import fit_mask, read_mask
+from mrcli.io.masks import read_mask
 from mrcli.io.unknown import raise_unknown
 from mrcli.scan import MaskSource, Scan
 
@@ -121,8 +121,6 @@ def _open_with_axes(reader: Reader, path: Path, axes: str) -> Scan:
 
 
 def _with_given_mask(scan: Scan, mask_path: Path) -> Scan:
-    try:
-        mask = fit_mask(read_mask(mask_path), scan.header)
-    except ShapeError as error:
-        raise ShapeError(f"{mask_path.name}: {error.message}", hint=error.hint) from error
-    return replace(scan, mask=mask, mask_source=MaskSource.GIVEN)
+    mask = read_mask(mask_path, scan.header)
+    beside = (*scan.beside, mask_path)
+    return replace(scan, mask=mask, mask_source=MaskSource.GIVEN, beside=beside)

@@ -52,12 +52,6 @@ def compare_rows(rows: Sequence[Row], others: Sequence[Row]) -> tuple[PairedComp
     )
 
 
-def unpaired_scans(rows: Sequence[Row], others: Sequence[Row]) -> tuple[str, ...]:
-    """Return the scans that only one of the two reports has."""
-    mine, theirs = ({row.scan for row in side} for side in (rows, others))
-    return tuple(sorted(mine ^ theirs))
-
-
 def _compare(name: str, metric: str, pairs: Sequence[tuple[Row, Row]]) -> PairedComparison:
     differences = tuple(
         Difference(row.scan, _difference(row.value(metric), other.value(metric)))

@@ -48,10 +48,14 @@ def csv_text(rows: Sequence[Row], unscored: Sequence[Unscored]) -> str:
 
 
 def safe_cell(value: object) -> str:
-    """Return the text of a cell; what a spreadsheet would compute gets an apostrophe in front."""
+    """Return the text of a cell; what a spreadsheet would compute gets an apostrophe in front.
+
+    Bytes of a file name that are not UTF-8 show as their numbers: every text can be written.
+    """
     if value is None:
         return ""
-    text = " ".join(str(value).split("\x00"))
+    writable = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    text = " ".join(writable.split("\x00"))
     is_formula = text.lstrip(" ").startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(text)
     return f"'{text}" if is_formula else text
 

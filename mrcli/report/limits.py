@@ -44,6 +44,12 @@ class Offender:
     value: float
     limit: float
 
+    def sentence(self) -> str:
+        """Say in words which value of which scan is worse than demanded."""
+        side = "above" if self.metric in SMALLER_IS_BETTER else "below"
+        name = f"{self.metric_set}.{self.metric}"
+        return f"{self.path}: {name} {self.value:.5g} is {side} {self.limit:g}"
+
     def document(self) -> dict[str, object]:
         """Return the JSON form."""
         return {

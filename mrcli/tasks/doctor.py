@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -23,6 +24,7 @@ import torch
 from mrcli.errors import MrcliError, ResourceError
 from mrcli.io.atomic import write_bytes_atomically
 from mrcli.io.lock import output_lock
+from mrcli.tasks.results import ErrorReport, report_error
 
 _OLDEST_PYTHON = (3, 11)
 # before this release, HDF5 has published vulnerabilities that opening a prepared file exploits
@@ -62,6 +64,13 @@ class DoctorResult:
         """0, or the code for a machine that does not suffice."""
         failed = any(check.status is Status.FAIL for check in self.checks)
         return ResourceError.exit_code if failed else 0
+
+    @property
+    def reasons(self) -> tuple[ErrorReport, ...]:
+        """Return what fails, each with its fix."""
+        failed = (check for check in self.checks if check.status is Status.FAIL)
+        errors = (ResourceError(f"{one.name}: {one.message}", hint=one.fix) for one in failed)
+        return tuple(map(report_error, errors))
 
     def document(self) -> dict[str, object]:
         """Return the checks as JSON."""
@@ -111,12 +120,9 @@ def check_hdf5(found: str = h5py.version.hdf5_version) -> Check:
     if version_of(found) >= _SAFE_HDF5:
         return Check("hdf5", Status.OK, found)
     safe = ".".join(map(str, _SAFE_HDF5))
-    return Check(
-        "hdf5",
-        Status.WARN,
-        f"{found}: before {safe} a prepared file can exploit published vulnerabilities",
-        f"open only files you trust, and upgrade h5py once it brings HDF5 {safe}",
-    )
+    message = f"{found}: before {safe} a prepared file can exploit published vulnerabilities"
+    remedy = f"open only files you trust, and upgrade h5py once it brings HDF5 {safe}"
+    return Check("hdf5", Status.WARN, message, remedy)
 
 
 def check_cores() -> Check:
@@ -162,7 +168,7 @@ def check_folder(name: str, folder: Path, remedy: str) -> Check:
             write_bytes_atomically(Path(scratch) / "probe", b"probe", overwrite=False)
         free_bytes = shutil.disk_usage(folder).free
     except (OSError, MrcliError) as error:
-        return Check(name, Status.FAIL, f"cannot be written: {error}", remedy)
+        return Check(name, Status.FAIL, reason_of(error), remedy)
     if free_bytes < _LOW_DISK_BYTES:
         return Check(name, Status.WARN, _gib(free_bytes), f"free space, or {remedy}")
     return Check(name, Status.OK, _gib(free_bytes))
@@ -175,7 +181,15 @@ def check_locks() -> Check:
             return Check("file locks", Status.OK, "work in the current folder")
     except (OSError, MrcliError) as error:
         remedy = "write outputs to a disk that is writable and supports locks"
-        return Check("file locks", Status.FAIL, str(error), remedy)
+        return Check("file locks", Status.FAIL, reason_of(error), remedy)
+
+
+def reason_of(error: OSError | MrcliError) -> str:
+    """Return in words why a file cannot be written, without the name of the trial file."""
+    cause = error.__cause__ if isinstance(error, MrcliError) else error
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"cannot be written: {cause.strerror.lower()}"
+    return "cannot be written"
 
 
 def check_locale() -> Check:
@@ -196,21 +210,34 @@ def check_pretrained() -> Check:
     """Look for the index of pretrained models."""
     folders = [Path(__file__).parents[1] / "pretrained", Path(__file__).parents[2] / "pretrained"]
     named = os.environ.get("MRCLI_PRETRAINED")
-    if any((folder / "index.toml").is_file() for folder in ([Path(named)] if named else folders)):
-        return Check("pretrained models", Status.OK, "index found")
+    places = [folder / "index.toml" for folder in ([Path(named)] if named else folders)]
+    index = next((place for place in places if place.is_file()), None)
+    if index is not None:
+        return _check_index(index)
     remedy = "set MRCLI_PRETRAINED to a folder with index.toml" if named else None
     status = Status.FAIL if named else Status.OK
     return Check("pretrained models", status, "none: classical methods are used", remedy)
 
 
+def _check_index(index: Path) -> Check:
+    try:
+        models = tomllib.loads(index.read_text(encoding="utf-8")).get("models", [])
+    except (OSError, ValueError):
+        models = None
+    if not isinstance(models, list):
+        remedy = "install again, or set MRCLI_PRETRAINED to another folder"
+        return Check("pretrained models", Status.FAIL, "the index cannot be read", remedy)
+    found = f"models in it: {len(models)}" if models else "no model in it yet"
+    return Check("pretrained models", Status.OK, f"index found, {found}")
+
+
 def check_gpu(device: str) -> Check:
     """Look for a GPU and its free memory; its lack matters only where one was asked for."""
     if not torch.cuda.is_available():
-        asked = device.startswith("cuda")
-        status, fix = (
-            (Status.FAIL, "use the cpu, or install a driver") if asked else (Status.OK, None)
-        )
-        return Check("gpu", status, "none that torch can use", fix)
+        message = "none that torch can use"
+        if device.startswith("cuda"):
+            return Check("gpu", Status.FAIL, message, "use the cpu, or install a driver")
+        return Check("gpu", Status.OK, message)
     free_bytes, _ = torch.cuda.mem_get_info()
     return Check("gpu", Status.OK, f"{torch.cuda.get_device_name()}, {_gib(free_bytes)}")
 
@@ -222,12 +249,18 @@ def check_arithmetic(device: str) -> Check:
     try:
         error, seconds = _transform_and_multiply(torch.device(chosen))
     except (RuntimeError, AssertionError) as failure:  # torch asserts that it was built for CUDA
-        reason = str(failure).splitlines()[0]
-        return Check("arithmetic", Status.FAIL, f"{chosen}: {reason}", "choose another device")
+        reason = f"{chosen}: cannot be computed on ({_why_not(chosen, failure)})"
+        return Check("arithmetic", Status.FAIL, reason, "choose another device")
     message = f"{chosen}: fft and product of a slice in {1e3 * seconds:.1f} ms, error {error:.0e}"
     if not error < 1e-5:
         return Check("arithmetic", Status.FAIL, message, "reinstall torch, or use another device")
     return Check("arithmetic", Status.OK, message)
+
+
+def _why_not(device: str, failure: Exception) -> str:
+    number = int(device.partition(":")[2] or 0)
+    is_absent = device.startswith("cuda") and number >= torch.cuda.device_count()
+    return "torch finds no such gpu" if is_absent else type(failure).__name__
 
 
 def _transform_and_multiply(device: torch.device) -> tuple[float, float]:

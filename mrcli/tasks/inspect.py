@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from mrcli.checks import Examination, OnSlice, examine
-from mrcli.errors import DataError, MrcliError
+from mrcli.errors import DataError, MrcliError, OutputError
 from mrcli.findings import Finding, Severity
 from mrcli.io.discovery import Candidate, discover
 from mrcli.io.preview import preview_of, write_preview
@@ -16,7 +16,7 @@ from mrcli.provenance import sha256_of
 from mrcli.scan import MaskSource, Scan, ScanHeader
 from mrcli.survey import middle_slice
 from mrcli.tasks.progress import OnProgress, say_nothing
-from mrcli.tasks.results import ErrorReport, batch_exit_code, report_error
+from mrcli.tasks.results import ErrorReport, batch_exit_code, named_message, report_error
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class InspectedScan:
     examination: Examination | None = None
     sha256: str | None = None
     error: ErrorReport | None = None
+    preview_error: ErrorReport | None = None  # of the picture; the scan is as good as it was
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -72,6 +73,7 @@ class InspectedScan:
             "sha256": self.sha256,
             "findings": [asdict(finding) for finding in self.findings],
             "error": None if self.error is None else self.error.document(),
+            "preview_error": self.preview_error and self.preview_error.document(),
         }
 
 
@@ -83,9 +85,24 @@ class InspectResult:
 
     @property
     def exit_code(self) -> int:
-        """Return 0, 8 where some scans are refused, and the first one's code where all are."""
+        """Return 0, 8 where some scans are refused, and the first one's code where all are.
+
+        A picture that cannot be written is a failure of the output, of no scan.
+        """
         errors = [scan.error for scan in self.scans if scan.error is not None]
-        return batch_exit_code(errors, len(self.scans))
+        has_no_picture = any(scan.preview_error is not None for scan in self.scans)
+        batch = batch_exit_code(errors, len(self.scans))
+        return batch or (OutputError.exit_code if has_no_picture else 0)
+
+    @property
+    def reasons(self) -> tuple[ErrorReport, ...]:
+        """Return why scans are refused and pictures are missing, each naming its scan."""
+        return tuple(
+            replace(error, message=named_message(str(scan.path), error.message))
+            for scan in self.scans
+            for error in (scan.error, scan.preview_error)
+            if error is not None
+        )
 
     def document(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -99,12 +116,13 @@ class ReadersResult:
     exit_code: int = 0
 
     def document(self) -> dict[str, object]:
-        """Return name, description and needs of each."""
+        """Return name, description and needs of each; no scan was looked at."""
         return {
+            "scans": [],
             "readers": [
                 {"name": reader.name, "describes": reader.describes, "needs": reader.needs}
                 for reader in all_readers()
-            ]
+            ],
         }
 
 
@@ -144,7 +162,8 @@ def _inspect(candidate: Candidate, settings: InspectSettings, on_slice: OnSlice)
         found = replace(found, examination=examine(scan, on_slice))
         found = replace(found, error=_error_of(found))
         if settings.preview_dir is not None and found.error is None:
-            _write_preview(scan, found, settings.preview_dir / candidate.relative)
+            place = settings.preview_dir / candidate.relative
+            found = replace(found, preview_error=_write_preview(scan, found, place))
     except MrcliError as error:
         return replace(found, error=report_error(error, str(candidate.path)))
     return found
@@ -159,14 +178,19 @@ def _error_of(scan: InspectedScan) -> ErrorReport | None:
     return None
 
 
-def _write_preview(scan: Scan, found: InspectedScan, place: Path) -> None:
+def _write_preview(scan: Scan, found: InspectedScan, place: Path) -> ErrorReport | None:
+    """Write the picture and return None, or the reason why it cannot be written."""
     if found.examination is None:
-        return
+        return None
     middle = scan.header.n_slices // 2
     preview = preview_of(scan.slice_kspace(middle), middle_slice(found.examination.mask))
     title = f"{scan.path.name}, slice {middle} of {scan.header.n_slices}"
     png = place.with_name(f"{place.name}.png")
-    write_preview(png, preview, title, scan.header.voxel_size_mm)
+    try:
+        write_preview(png, preview, title, scan.header.voxel_size_mm)
+    except OutputError as error:
+        return report_error(error, str(png))
+    return None
 
 
 def _facts(header: ScanHeader | None) -> dict[str, object]:

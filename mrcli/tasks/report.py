@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mrcli.errors import InputError, OutputError, QualityError
+import numpy as np
+
+from mrcli.errors import InputError, MrcliError, OutputError, PartialFailure, QualityError
+from mrcli.findings import Finding, Severity
 from mrcli.io.atomic import write_text_atomically
+from mrcli.io.image_files import read_image
 from mrcli.metrics.sets import METRIC_SETS, MetricSet, find_metric_sets
-from mrcli.report.comparison import PairedComparison, compare_rows, unpaired_scans
+from mrcli.report.comparison import PairedComparison, compare_rows
 from mrcli.report.csv_table import csv_text
 from mrcli.report.limits import Limit, Offender, find_offenders, parse_limit
 from mrcli.report.rows import Unscored
 from mrcli.report.summary import GroupSummary, summarise
 from mrcli.tasks.reconstructions import Reconstruction, find_reconstructions
-from mrcli.tasks.results import ErrorReport, batch_exit_code, report_error
+from mrcli.tasks.results import ErrorReport, batch_exit_code, report_at, report_error
 from mrcli.tasks.scoring import Scored, score_reconstructions
 
 METRIC_SET_NAMES = tuple(METRIC_SETS)
@@ -29,16 +33,49 @@ class ReportResult:
     comparison: tuple[PairedComparison, ...] = ()
     unpaired: tuple[str, ...] = ()
     unscored_others: tuple[Unscored, ...] = ()
+    other_path: Path | None = None  # what was to be compared with
     limits: tuple[Limit, ...] = ()
     offenders: tuple[Offender, ...] = ()
     csv_path: Path | None = None
 
     @property
     def exit_code(self) -> int:
-        """Return 9 if a limit is violated, else the code of the batch."""
-        return QualityError.exit_code if self.offenders else self._batch_exit_code()
+        """Return 9 if a limit is violated, else the code of the batch.
 
-    def _batch_exit_code(self) -> int:
+        A comparison without a single pair did not take place, which is 3; one in which images of
+        the other folder could not be scored is partial.
+        """
+        if self.offenders:
+            return QualityError.exit_code
+        own = self._own_exit_code()
+        if own not in (0, PartialFailure.exit_code):
+            return own
+        if self._has_no_pair():
+            return InputError.exit_code
+        return PartialFailure.exit_code if self.unscored_others else own
+
+    @property
+    def reasons(self) -> tuple[ErrorReport, ...]:
+        """Return every violated limit and everything that could not be scored or compared."""
+        gates = (QualityError(one.sentence()) for one in self.offenders)
+        return (
+            *map(report_error, gates),
+            *(_unscored_report(one, Path()) for one in self.scored.unscored),
+            *(_unscored_report(one, self.other_path or Path()) for one in self.unscored_others),
+            *((report_error(self._no_pair()),) if self._has_no_pair() else ()),
+        )
+
+    def _has_no_pair(self) -> bool:
+        return self.other_path is not None and not self.comparison
+
+    def _no_pair(self) -> InputError:
+        other = self.other_path or Path()
+        return InputError(
+            f"{other.name or other}: nothing was compared: no scan is scored on both sides",
+            hint="compare reconstructions of the same scans",
+        )
+
+    def _own_exit_code(self) -> int:
         errors = {one.path: report_error(one.error, one.path) for one in self.scored.unscored}
         # a scan scored in one set and failed in another is both: partial, never all
         n_items = max(self.scored.n_scans, len(errors) + bool(self.scored.rows))
@@ -46,7 +83,7 @@ class ReportResult:
 
     def document(self) -> dict[str, object]:
         """Return the JSON form; a PSNR of null is infinite: the images are identical."""
-        body: dict[str, object] = {
+        return {
             "metric_sets": {one.name: one.passport for one in self.metric_sets},
             "rows": [row.document() for row in self.scored.rows],
             "unscored": [one.document() for one in self.scored.unscored],
@@ -58,12 +95,6 @@ class ReportResult:
             "offenders": [one.document() for one in self.offenders],
             "csv": str(self.csv_path) if self.csv_path else None,
         }
-        return body | ({"error": self._gate_error().document()} if self.offenders else {})
-
-    def _gate_error(self) -> ErrorReport:
-        message = f"{len(self.offenders)} values violate a limit"
-        hint = "the key offenders lists each"
-        return report_error(QualityError(message, hint=hint))
 
 
 def report_folder(
@@ -84,7 +115,8 @@ def report_folder(
     limits = tuple(parse_limit(text, [one.name for one in metric_sets]) for text in fail_below)
     _require_csv_name(csv_path)
     root = _require_reference(reference)
-    scored = score_reconstructions(_found_outside(path, root, compare), root, metric_sets)
+    mine = _found_outside(path, root, compare)
+    scored = _with_signs_noted(score_reconstructions(mine, root, metric_sets), mine)
     result = ReportResult(
         metric_sets,
         scored,
@@ -94,7 +126,9 @@ def report_folder(
         csv_path=csv_path,
     )
     if compare is not None:
-        result = _compared(result, _counterparts(path, compare), root)
+        result = _compared(
+            replace(result, other_path=compare), mine, _counterparts(path, compare), root
+        )
     if csv_path is not None:
         write_text_atomically(csv_path, csv_text(scored.rows, scored.unscored), overwrite=True)
     return result
@@ -129,14 +163,53 @@ def _counterparts(path: Path, other: Path) -> tuple[Reconstruction, ...]:
     return found
 
 
-def _compared(result: ReportResult, others: Sequence[Reconstruction], root: Path) -> ReportResult:
+def _compared(
+    result: ReportResult,
+    mine: Sequence[Reconstruction],
+    others: Sequence[Reconstruction],
+    root: Path,
+) -> ReportResult:
     other = score_reconstructions(others, root, result.metric_sets)
     return replace(
         result,
         comparison=compare_rows(result.scored.rows, other.rows),
-        unpaired=unpaired_scans(result.scored.rows, other.rows),
+        unpaired=tuple(sorted({one.scan for one in mine} ^ {one.scan for one in others})),
         unscored_others=other.unscored,
     )
+
+
+def _unscored_report(one: Unscored, folder: Path) -> ErrorReport:
+    path = str(folder / one.path) if folder.is_dir() else str(folder)
+    report = report_at(one.error, path)
+    if one.metric_set is None:
+        return report
+    return replace(report, message=f"{report.message} (in metric set {one.metric_set})")
+
+
+def _with_signs_noted(scored: Scored, images: Sequence[Reconstruction]) -> Scored:
+    """Add a finding to the rows of images with values below 0, of which the size is scored."""
+    signed = {row.path for row in scored.rows} & {
+        one.relative for one in images if _has_negative_values(one.path)
+    }
+    finding = Finding(
+        "negative-values",
+        Severity.WARNING,
+        "the image has values below 0: their absolute value is scored",
+        "write magnitude images",
+    )
+    rows = (
+        replace(row, findings=(*row.findings, finding)) if row.path in signed else row
+        for row in scored.rows
+    )
+    return replace(scored, rows=tuple(rows))
+
+
+def _has_negative_values(path: Path) -> bool:
+    try:
+        data = read_image(path).data
+    except MrcliError:
+        return False  # it is listed among those without a score
+    return not np.iscomplexobj(data) and bool((data < 0).any())
 
 
 def _require_reference(reference: Path | None) -> Path:

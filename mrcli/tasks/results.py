@@ -1,7 +1,8 @@
 """What every task returns: a JSON document and an exit code, rendered by the command line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Protocol, runtime_checkable
 
 from mrcli.errors import MrcliError, PartialFailure
@@ -17,6 +18,15 @@ class TaskResult(Protocol):
 
     def document(self) -> dict[str, object]:
         """Return the command's own keys of the JSON document."""
+
+
+@runtime_checkable
+class ListsReasons(Protocol):
+    """The outcome of a command that can end badly for several reasons at once."""
+
+    @property
+    def reasons(self) -> "tuple[ErrorReport, ...]":
+        """One report per thing that went wrong, each naming where."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,19 @@ class ErrorReport:
 def report_error(error: MrcliError, file: str | None = None) -> ErrorReport:
     """Turn an exception into data; the code is the name of its class."""
     return ErrorReport(type(error).__name__, error.message, file, error.hint, error.exit_code)
+
+
+def report_at(error: MrcliError, path: str) -> ErrorReport:
+    """Turn an exception about a file into data whose message names the file."""
+    report = report_error(error, path)
+    return replace(report, message=named_message(path, report.message))
+
+
+def named_message(path: str, message: str) -> str:
+    """Return the message with the whole path in it: many files share their last name."""
+    if path in message:
+        return message
+    return f"{path}: {message.removeprefix(f'{PurePath(path).name}: ')}"
 
 
 def batch_exit_code(errors: Sequence[ErrorReport], n_items: int) -> int:

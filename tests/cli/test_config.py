@@ -19,7 +19,10 @@ from mrcli.cli.options import (
 )
 from mrcli.config import ConfigError, find_config, read_config
 
-KNOWN = {"recon": {"method", "to", "device", "seed"}, "report": {"device", "metrics"}}
+KNOWN = {
+    "recon": {"method": str, "to": str, "device": str, "seed": int, "overwrite": bool},
+    "report": {"device": str, "metrics": str, "gain": float},
+}
 group = typer.Typer(cls=CommandLine, pretty_exceptions_enable=False)
 
 
@@ -94,9 +97,11 @@ def test_the_file_in_the_current_folder_is_found_unless_another_is_named(tmp_pat
     [
         ("sead = 1", "unknown key: sead", "seed"),
         ("[recom]", "unknown section: recom", "recon"),
-        ("[recon]\nmetod = 'cs'", "unknown key in section recon: metod", "method"),
-        ("[report]\nmethod = 'cs'", "unknown key in section report: method", "metrics"),
-        ("json = true", "unknown key: json", ""),
+        ("[recon]\nmetod = 'cs'", r"unknown key in section \[recon\]: metod", "method"),
+        ("[report]\nto = 'h5'", r"unknown key in section \[report\]: to", "known are device, gain"),
+        ("json = true", "unknown key: json", "known are device, no-color"),
+        ("method = 'cs'", "method stands above all sections", "section [recon]"),
+        ("recon = 1", "recon is a section, not a key", "write [recon]"),
     ],
 )
 def test_an_unknown_key_is_an_error_that_names_the_nearest(tmp_path, content, message, nearest):
@@ -109,10 +114,55 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(tmp_path, content, me
 
 def test_shared_keys_reach_the_verbs_that_have_them(tmp_path):
     (tmp_path / "a.toml").write_text('seed = 1\ndevice = "cpu"\n[recon]\nto = ["nifti", "h5"]\n')
-    assert read_config(tmp_path / "a.toml", KNOWN) == {
+    found = read_config(tmp_path / "a.toml", KNOWN)
+    assert {verb: {k: s.value for k, s in own.items()} for verb, own in found.items()} == {
         "recon": {"seed": 1, "device": "cpu", "to": "nifti,h5"},
         "report": {"device": "cpu"},
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("seed = 1.5", "a.toml: seed is a number, needed is a whole number"),
+        ("seed = true", "a.toml: seed is true or false, needed is a whole number"),
+        ("device = 3", "a.toml: device is a whole number, needed is a text"),
+        (
+            "[recon]\noverwrite = 'yes'",
+            "a.toml: overwrite in section [recon] is a text, needed is true or false",
+        ),
+        ("[recon]\noverwrite = 1", "a.toml: overwrite in section [recon] is a whole number"),
+        ("[recon]\nto = [1]", "a.toml: to in section [recon] is a list, needed is a text"),
+        ("[report]\ngain = '1'", "a.toml: gain in section [report] is a text"),
+    ],
+)
+def test_a_value_of_another_kind_names_file_section_and_key(tmp_path, content, message):
+    (tmp_path / "a.toml").write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        read_config(tmp_path / "a.toml", KNOWN)
+    assert caught.value.message.startswith(message)
+
+
+def test_a_whole_number_is_a_number(tmp_path):
+    (tmp_path / "a.toml").write_text("[report]\ngain = 1\n")
+    assert read_config(tmp_path / "a.toml", KNOWN)["report"]["gain"].value == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "start"),
+    [
+        ("seed = -1", "error: a.toml: seed: "),
+        ('[act]\ndevice = "tpu"', "error: a.toml: device in section [act]: 'tpu' is not a device"),
+    ],
+)
+def test_a_value_that_the_option_refuses_names_the_file_and_not_the_option(
+    tmp_path, content, start
+):
+    (tmp_path / "a.toml").write_text(content)
+    result = run("act", file=tmp_path / "a.toml")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(start), result.stderr
+    assert "--" not in result.stderr.splitlines()[0]
 
 
 @pytest.mark.parametrize("content", [b"a = ", b"\xff", b"seed = [1]", b"[recon.method]"])
@@ -127,7 +177,7 @@ def test_a_file_cannot_change_the_form_of_the_output(tmp_path, key):
     (tmp_path / "a.toml").write_text(f"[act]\n{key} = true\n")
     result = run("act", file=tmp_path / "a.toml")
     assert result.exit_code == 2
-    assert f"unknown key in section act: {key}" in result.stderr
+    assert f"unknown key in section [act]: {key}" in result.stderr
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path):

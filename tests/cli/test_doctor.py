@@ -89,7 +89,8 @@ def test_a_folder_that_cannot_be_written_fails(tmp_path, monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(atomic.os, "fsync", fail)
-    assert "read-only" in check_folder("f", tmp_path, "move").message
+    message = check_folder("f", tmp_path, "move").message
+    assert message == f"cannot be written: {os.strerror(errno.EROFS).lower()}"
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
 
@@ -115,7 +116,11 @@ def test_named_models_that_are_not_there_fail(tmp_path, monkeypatch):
     monkeypatch.setenv("MRCLI_PRETRAINED", str(tmp_path))
     assert check_pretrained().status is Status.FAIL
     (tmp_path / "index.toml").write_text("")
-    assert check_pretrained().status is Status.OK
+    assert check_pretrained().message == "index found, no model in it yet"
+    (tmp_path / "index.toml").write_text('models = [{name = "a"}]')
+    assert check_pretrained().message == "index found, models in it: 1"
+    (tmp_path / "index.toml").write_text("models = 3")
+    assert check_pretrained().status is Status.FAIL
 
 
 def test_a_gpu_matters_only_where_it_was_asked_for(monkeypatch):
@@ -123,6 +128,19 @@ def test_a_gpu_matters_only_where_it_was_asked_for(monkeypatch):
     assert check_gpu("auto").status is check_gpu("cpu").status is Status.OK
     assert check_gpu("cuda:0").status is Status.FAIL
     assert check_arithmetic("auto").message.startswith("cpu: ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_fails_is_an_error_line_with_its_fix(options):
+    result = CliRunner().invoke(app, ["doctor", "--device", "cuda", *options])
+    assert result.exit_code == 6
+    assert result.stderr.splitlines() == [
+        "error: gpu: none that torch can use",
+        "hint: use the cpu, or install a driver",
+        "error: arithmetic: cuda: cannot be computed on (torch finds no such gpu)",
+        "hint: choose another device",
+    ]
 
 
 def test_arithmetic_that_is_wrong_or_impossible_fails(monkeypatch):

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 import typer
@@ -175,6 +176,85 @@ def test_a_reader_that_goes_away_is_told_nothing(options):
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
     assert process.returncode == 141
+
+
+SCRIPT = f"{sys.executable} -c 'from mrcli.cli.app import main; main()'"
+
+
+def shell(line):
+    return subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("--version >&-", 0),
+        ("doctor --bogus --json >&-", 2),
+        ("recon >&- 2>&-", 2),
+        ("--version 2>&-", 0),
+        ("recon <&- 2>&-", 2),
+    ],
+)
+def test_a_closed_stream_is_no_failure(line, code):
+    ended = shell(f"{SCRIPT} {line}")
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
+    assert "error" not in ended.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    "arguments",
+    ["--help", "--version", "recon --help", "recon --json", "inspect --readers --json"],
+)
+def test_a_full_standard_output_is_one_error_line_and_5(arguments):
+    ended = shell(f"{SCRIPT} {arguments} > /dev/full")
+    assert ended.returncode == 5, ended.stderr
+    assert ended.stderr.count("cannot be written: no space left on device\n") == 1
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_standard_error_changes_no_exit_code():
+    assert shell(f"{SCRIPT} recon 2> /dev/full").returncode == 2
+
+
+def test_an_interrupt_while_the_program_is_loaded_ends_with_130_and_one_line():
+    script = (
+        "import sys, builtins\n"
+        "load = builtins.__import__\n"
+        "def interrupt(name, *rest):\n"
+        "    if name == 'typer':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return load(name, *rest)\n"
+        "from mrcli.cli.start import main\n"
+        "builtins.__import__ = interrupt\n"
+        "main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (130, "error: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["recon", "a", "-o", ""],
+        ["recon", "", "-o", "b"],
+        ["report", ""],
+        ["report", "a", "--reference", ""],
+        ["demo", "--output="],
+        ["doctor", "--config", ""],
+    ],
+)
+def test_an_empty_text_is_no_path(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "an empty text is not a path" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])

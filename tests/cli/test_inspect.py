@@ -57,7 +57,9 @@ def test_relative_and_absolute_paths_are_listed_together(scan, monkeypatch):
         scan.with_name(f"{n}.npy").write_bytes(scan.read_bytes())
     result = run(scan, "0.npy", "1.npy", "2.npy")
     assert result.exit_code == 0
-    assert f"\n{scan} " in result.stdout
+    assert f"4 scans below {scan.parent}\n" in result.stdout
+    assert "\nscan[bold].npy " in result.stdout
+    assert "\n0.npy " in result.stdout
 
 
 def test_blocks_and_rows_fit_into_80_columns(scan):
@@ -67,6 +69,22 @@ def test_blocks_and_rows_fit_into_80_columns(scan):
         show_scans(type(result)(result.scans * n_scans), console)
         lines = console.file.getvalue().splitlines()
         assert max(len(line.rstrip()) for line in lines if str(scan.parent) not in line) <= 80
+
+
+def test_an_empty_text_is_no_path():
+    result = run("")
+    assert result.exit_code == 2
+    assert "an empty text is not a path" in result.stderr
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_scan_its_status(scan, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run(scan, "--preview", tmp_path / "file", "--json")
+    document = json.loads(result.stdout)
+    assert violations(document) == ()
+    assert (result.exit_code, document["scans"][0]["status"]) == (5, "ok")
+    assert document["error"]["code"] == "OutputError"
+    assert result.stderr.count("error: ") == 1
 
 
 def test_json_is_one_document_of_the_promised_form(scan):
@@ -80,7 +98,10 @@ def test_a_refused_scan_is_listed_in_the_json_of_a_failure(scan):
     document = json.loads(result.stdout)
     assert (result.exit_code, document["ok"]) == (4, False)
     assert document["scans"][0]["status"] == "refused"
-    assert document["scans"][0]["error"]["message"]
+    own = document["scans"][0]["error"]
+    assert document["error"] == own | {"message": document["error"]["message"]}
+    assert document["error"]["message"].startswith(f"{scan}: ")
+    assert document["error"]["file"] == str(scan)
 
 
 def test_readers_are_listed_without_a_path():
@@ -88,7 +109,9 @@ def test_readers_are_listed_without_a_path():
     assert result.exit_code == 0
     assert "npy" in result.stdout
     assert "needs: " in result.stdout
-    assert json.loads(run("--readers", "--json").stdout)["readers"]
+    document = json.loads(run("--readers", "--json").stdout)
+    assert document["readers"]
+    assert violations(document) == ()
 
 
 def test_nothing_to_inspect_is_a_usage_error():
@@ -98,4 +121,6 @@ def test_nothing_to_inspect_is_a_usage_error():
 
 
 def test_a_missing_path_is_no_input(tmp_path):
-    assert run(tmp_path / "missing.npy").exit_code == 3
+    result = run(tmp_path / "missing.npy", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["error"]["file"] == str(tmp_path / "missing.npy")

@@ -1,5 +1,6 @@
 """With ``--json`` stdout is one document that keeps its promise, whatever happens."""
 
+import io
 import json
 import math
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import typer
 from rich.console import Console
+from rich.text import Text
 from typer.testing import CliRunner
 
 from mrcli.cli import render
@@ -71,10 +73,26 @@ def test_the_error_of_each_scan_is_said_on_stderr_with_its_name(options):
     ]
     result = run(present(Outcome(8, {"scans": scans})), *options)
     assert result.stderr.splitlines() == [
-        "error: a.mat: broken",
+        "error: x/a.mat: broken",
         "hint: mend it",
         "error: x/b.mat: cut off",
     ]
+
+
+def test_the_single_reason_is_the_error_of_the_document_and_several_are_summed_up():
+    error = {"code": "DataError", "message": "cut off", "file": "x/b.mat", "hint": None}
+    scans = [{"path": "x/b.mat", "error": error}, {"path": "x/c.mat", "error": None}]
+    document = json.loads(run(present(Outcome(8, {"scans": scans})), "--json").stdout)
+    assert document["error"] == error | {"message": "x/b.mat: cut off"}
+    scans = [{"path": "x/b.mat", "error": error}, {"path": "x/c.mat", "error": error}]
+    document = json.loads(run(present(Outcome(8, {"scans": scans})), "--json").stdout)
+    assert document["error"]["code"] == "PartialFailure"
+
+
+def test_a_code_without_a_listed_reason_has_an_error_line_all_the_same():
+    result = run(present(Outcome(6, {})))
+    assert result.exit_code == 6
+    assert result.stderr.startswith("error: the device or the memory does not suffice\n")
 
 
 def test_without_json_the_result_is_rendered():
@@ -153,6 +171,30 @@ def test_one_line_per_scan_where_there_is_no_terminal(capsys):
     assert capsys.readouterr().err == "scan 1 of 3: a/b.mat, slices 2 of 2\n"
 
 
+def test_a_long_name_is_cut_at_its_folders():
+    name = "Center001/UIH_30T_umr780/P001/cine_sax_kus_ktGaussian8.mat"
+    assert render.end_of_name(name, len(name)) == name
+    assert render.end_of_name(name, 45) == "…/P001/cine_sax_kus_ktGaussian8.mat"
+    assert render.end_of_name(name, 32) == "…/cine_sax_kus_ktGaussian8.mat"
+    assert render.end_of_name(name, 12) == "…ussian8.mat"
+
+
+def test_the_progress_fits_80_columns_and_hides_until_it_knows_how_much():
+    console = Console(width=80, file=io.StringIO(), force_terminal=True)
+    bar = render._bar()
+    bar.live.console = console
+    on_progress = render._advance(bar)
+    assert not bar.tasks[0].visible
+    on_progress(99, 120, "Center001/UIH_30T_umr780/P001/cine_sax_kus_ktGaussian8.mat", 8, 12)
+    console.print(bar.get_renderable())
+    text = Text.from_ansi(console.file.getvalue()).plain.rstrip()
+    assert "[100/120] …" in text
+    assert "Gaussian8.mat " in text
+    assert "slice 8/12" in text
+    assert "━" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_nothing_is_said_when_quiet(capsys):
     with render.progress(is_quiet=True) as on_progress:
         on_progress(0, 1, "a", 1, 1)
@@ -182,6 +224,7 @@ def test_a_real_document_with_a_bad_file_keeps_its_promise(study, tmp_path, verb
     assert violations(document) == ()
     assert document["exit_code"] == result.exit_code == 8
     assert len(document["scans"]) == 2
+    assert document["error"]["file"].endswith("torn.npy")
     assert result.stderr.count("error: ") == 1
     assert "torn.npy" in result.stderr
 

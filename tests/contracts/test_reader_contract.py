@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import random
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -184,6 +185,16 @@ def test_a_folder_or_a_missing_file_is_no_usable_input(reader, tmp_path):
         open_scan(tmp_path, reader=reader)
     with pytest.raises(InputError, match="no such file"):
         open_scan(tmp_path / "absent.h5", reader=reader)
+
+
+@pytest.mark.parametrize("peak", [1e300, 1e39, 1e-60, 1e-40])
+@pytest.mark.parametrize("container", [c for c in CONTAINERS if c.has_doubles], ids=str)
+def test_doubles_beyond_single_precision_are_refused_with_file_and_size(container, peak, tmp_path):
+    values = np.full(fitting(container, SHAPES[0]), 1j * peak)
+    scan = open_scan(written(container, tmp_path, values))
+    words = re.escape(f"has {peak:.3g} as its largest value, beyond single precision")
+    with pytest.raises(DataError, match=rf"^scan\..*{words}"):
+        scan.slice_kspace(0)
 
 
 @in_every_container

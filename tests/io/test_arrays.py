@@ -167,6 +167,28 @@ def test_full_kspace_alone_is_the_scan(write, path):
 
 
 @in_both
+def test_single_coil_kspace_has_no_axis_of_coils_unless_one_is_named(write, path):
+    values = VALUES[:, :, 0]
+    write(path, values, name="kspace_single_full")
+    scan = open_scan(path)
+    np.testing.assert_array_equal(scan.slice_kspace(1)[:, 0], values[:, 1])
+    assert [finding.code for finding in scan.findings] == ["single-coil"]
+    named = open_scan(path, axes="frame,coil,y,x")
+    np.testing.assert_array_equal(named.slice_kspace(0), values)
+    assert named.findings == ()
+
+
+@in_both
+def test_a_mask_of_slices_belongs_to_its_slices(write, path):
+    mask = np.array([[1, 0, 1, 1, 0], [0, 1, 1, 0, 0]]).reshape(2, 1, 5, 1)
+    write(path, VALUES, mask=mask)
+    for index in range(2):
+        lines = open_scan(path).slice_mask(index)
+        assert lines.shape == (1, 1, 5, 1)
+        np.testing.assert_array_equal(lines.flatten(), mask[index].ravel() == 1)
+
+
+@in_both
 def test_a_site_may_be_told_in_full(write, path):
     site = {"center": "Center001", "vendor": "UIH", "scanner": "umr780", "field_strength_t": 3}
     write(path, VALUES, site=json.dumps(site))

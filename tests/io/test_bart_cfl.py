@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from containers import volume, write_bart
-from mrcli.errors import DataError, MissingField
+from mrcli.errors import DataError, MissingField, UnknownFormat
 from mrcli.io.registry import open_scan
 
 VALUES = volume((3, 2, 4, 5, 8))
@@ -25,6 +25,8 @@ def write_dims(path, dims, values):
 def test_either_half_names_the_scan(suffix, path):
     scan = open_scan(path.with_suffix(suffix))
     np.testing.assert_array_equal(scan.slice_kspace(1), VALUES[:, 1])
+    other = {".cfl": ".hdr", ".hdr": ".cfl"}[suffix]
+    assert scan.beside == (path.with_suffix(other),)
 
 
 @pytest.mark.parametrize("axis", [5, 10, 11])
@@ -71,6 +73,17 @@ def test_a_lost_half_is_named(path):
     path.unlink()
     with pytest.raises(MissingField, match=r"'scan\.cfl' is missing"):
         open_scan(path.with_suffix(".hdr"))
+    write_bart(path, VALUES)
+    path.with_suffix(".hdr").unlink()
+    with pytest.raises(MissingField, match=r"'scan\.hdr' is missing"):
+        open_scan(path)
+
+
+def test_foreign_content_beside_no_header_is_called_what_it_is(path):
+    path.with_suffix(".hdr").unlink()
+    path.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(UnknownFormat, match="a JPEG image"):
+        open_scan(path)
 
 
 def test_a_file_that_shrinks_after_it_was_opened_is_refused(path):

@@ -34,6 +34,43 @@ def test_variable_of_every_release_is_found(write, name, tmp_path):
 
 
 @in_both
+@pytest.mark.parametrize("shape", [(3, 2, 5, 8), (1, 2, 5, 8), (3, 1, 7, 5), (1, 1, 5, 8)])
+def test_single_coil_variables_have_no_axis_of_coils(write, shape, tmp_path):
+    values = volume(shape)
+    stored = values
+    while stored.shape[0] == 1 and stored.ndim > 2:
+        stored = stored[0]  # MATLAB drops trailing axes of length 1
+    if write is write_mat73:
+        write_mat73(tmp_path / "scan.mat", stored[None], name="kspace_single_sub04")
+        with h5py.File(tmp_path / "scan.mat", "r+") as file:
+            del file["kspace_single_sub04"]
+            file["kspace_single_sub04"] = record(stored)
+    else:
+        write_mat5(tmp_path / "scan.mat", stored, name="kspace_single_sub04")
+    scan = open_scan(tmp_path / "scan.mat")
+    assert scan.header.slice_shape == (shape[0], 1, *shape[2:])
+    for index in range(shape[1]):
+        np.testing.assert_array_equal(scan.slice_kspace(index)[:, 0], values[:, index])
+    assert [finding.code for finding in scan.findings] == ["single-coil"]
+
+
+@in_both
+def test_single_coil_variables_with_five_axes_are_refused(write, tmp_path):
+    write(tmp_path / "scan.mat", volume(SHAPE), name="kspace_single_full")
+    with pytest.raises(ShapeError, match="has 5 axes, needed are 2 to 4"):
+        open_scan(tmp_path / "scan.mat")
+
+
+@in_both
+@pytest.mark.parametrize("shape", [(5, 1), (1, 5)])
+def test_a_vector_of_matlab_in_the_file_is_a_mask_over_y(write, shape, tmp_path):
+    lines = np.array([1.0, 0, 1, 1, 0]).reshape(shape)
+    write(tmp_path / "scan.mat", volume(SHAPE), name="kus", mask=lines)
+    mask = open_scan(tmp_path / "scan.mat").mask
+    assert mask.flatten().tolist() == [True, False, True, True, False]
+
+
+@in_both
 def test_undersampled_goes_before_full_which_becomes_the_reference(write, tmp_path):
     values = volume(SHAPE)
     full = record(values) if write is write_mat73 else values.T
@@ -67,6 +104,7 @@ def write_study(root, write=write_mat5, mask_folder=TREE, suffix=".mat"):
 @pytest.mark.parametrize("folder", [TREE, Path(str(TREE).replace("UnderSample_", "Mask_"))])
 def test_mask_is_found_in_its_tree_or_in_the_same_folder(write, folder, tmp_path):
     scan = open_scan(write_study(tmp_path, write, folder))
+    assert scan.beside == (tmp_path / folder / "cine_sax_mask_Uniform8.mat",)
     assert scan.mask_source is MaskSource.BESIDE
     assert scan.mask.shape == (1, 1, 1, 5, 1)
     assert scan.mask.flatten().tolist() == [True, False, True, True, False]
@@ -78,6 +116,7 @@ def test_mask_of_the_file_goes_before_the_one_beside(tmp_path):
     scan = open_scan(path)
     assert scan.mask_source is MaskSource.FILE
     assert scan.mask.all()
+    assert scan.beside == ()
 
 
 def test_mask_beside_that_does_not_fit_is_named(tmp_path):

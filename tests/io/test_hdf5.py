@@ -13,6 +13,7 @@ from mrcli.io.files import is_hdf5
 from mrcli.io.hdf5 import HARMLESS_BYTES, names_in, opened, require_dataset
 from mrcli.io.masks import read_mask
 from mrcli.io.registry import open_scan
+from mrcli.scan import ScanHeader
 
 KSPACE = volume((1, 1, 2, 4, 6))
 
@@ -124,7 +125,7 @@ def test_hostile_dataset_is_refused_with_its_reason(make, words, tmp_path):
     with opened(path) as file, pytest.raises(DataError, match=words):
         require_dataset(file, "kspace")
     for reader in (None, "plain-h5", "cmrxrecon-mat"):
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match=words):
             open_scan(path, reader=reader)
 
 
@@ -133,7 +134,7 @@ def test_hostile_mask_is_refused_too(tmp_path):
     with h5py.File(path, "w") as file:
         file["mask"] = h5py.ExternalLink("secret.bin", "mask")
     with pytest.raises(DataError, match="is a link"):
-        read_mask(path)
+        read_mask(path, ScanHeader(1, 1, 2, (4, 6), "complex64"))
 
 
 @pytest.mark.parametrize("filters", [{"compression": "gzip"}, {"compression": "lzf"},
@@ -158,13 +159,30 @@ def test_a_group_is_no_dataset(tmp_path):
         file.create_group("kspace")
     with opened(path) as file, pytest.raises(MissingField, match="is a group"):
         require_dataset(file, "kspace")
+    for reader in (None, "plain-h5", "cmrxrecon-mat", "fastmri-h5"):
+        with pytest.raises(MissingField, match=r"scan\.h5: field 'kspace' is a group"):
+            open_scan(path, reader=reader)
 
 
-def test_links_are_not_listed(tmp_path):
+def test_links_are_listed_so_that_none_is_passed_over_in_silence(tmp_path):
     path = tmp_path / "scan.h5"
     soft_link(path)
     with opened(path) as file:
-        assert names_in(file) == ("elsewhere",)
+        assert names_in(file) == ("elsewhere", "kspace")
+    write_plain_h5(path, KSPACE, mask=h5py.SoftLink("/elsewhere"))
+    with pytest.raises(DataError, match="'mask' is a link"):
+        open_scan(path)
+
+
+@pytest.mark.parametrize("value", [0, 1e-37, 1e38, np.nan, np.inf])
+def test_doubles_within_single_precision_and_those_that_are_no_numbers_pass(value, tmp_path):
+    path = tmp_path / "scan.h5"
+    values = np.full(KSPACE.shape, value, np.complex128)
+    values[..., 0, 0] = value * 1e-5 if np.isfinite(value) else 1
+    write_plain_h5(path, values)
+    with np.errstate(invalid="ignore"):
+        expected = values.astype(np.complex64)
+    np.testing.assert_array_equal(open_scan(path).slice_kspace(0)[0], expected[0, 0])
 
 
 def test_signature_is_found_behind_a_user_block(tmp_path):

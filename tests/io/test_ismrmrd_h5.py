@@ -91,6 +91,47 @@ def test_noise_of_another_bandwidth_is_rescaled_with_a_finding(scan_of):
     assert "noise-rescaled" in codes(scan)
 
 
+@pytest.mark.parametrize(("n_averaged", "scale"), [(N_Y, 3**-0.5), (2, (14 / 18) ** 0.5)])
+def test_noise_is_that_of_the_mean_of_the_averages(n_averaged, scale, scan_of):
+    noise = volume((1, 1, 1, COILS, 20), seed=3)[0, 0, 0]
+    others = [
+        replace(own, counters={"average": n}, head={"sample_time_us": 2.0})
+        for own in ALL[:n_averaged]
+        for n in (1, 2)
+    ]
+    flags = (ismrmrd.ACQ_IS_NOISE_MEASUREMENT,)
+    for noise_us, dwell in ((2.0, 1), (8.0, 2)):
+        first = Line(noise, flags=flags, head={"sample_time_us": noise_us})
+        scan = scan_of(
+            [first, *[replace(own, head={"sample_time_us": 2.0}) for own in ALL], *others]
+        )
+        np.testing.assert_allclose(scan.noise, dwell * scale * noise, rtol=1e-6)
+        assert codes(scan).count("noise-rescaled") == (1 if dwell == 1 else 2)
+    number = "3" if n_averaged == N_Y else "1 to 3"
+    assert f"the mean of {number} averages per line" in scan.findings[-1].message
+
+
+@pytest.mark.parametrize("counter", ["slice", "phase"])
+def test_lines_of_other_slices_and_frames_are_no_averages(counter, scan_of):
+    noise = volume((1, 1, 1, COILS, 20), seed=3)[0, 0, 0]
+    others = [replace(own, counters={counter: 1}) for own in ALL]
+    scan = scan_of([Line(noise, flags=(ismrmrd.ACQ_IS_NOISE_MEASUREMENT,)), *ALL, *others])
+    np.testing.assert_array_equal(scan.noise, noise)
+    assert "noise-rescaled" not in codes(scan)
+
+
+def test_sigma_of_averaged_readouts_is_that_of_the_rescaled_noise(scan_of):
+    n_x, n_averages = 512, 4
+    draws = np.random.default_rng(0).standard_normal((2, n_averages + 1, N_Y, COILS, n_x))
+    readouts = (draws[0] + 1j * draws[1]).astype(np.complex64)
+    noise = Line(np.concatenate(readouts[-1], axis=1), flags=(ismrmrd.ACQ_IS_NOISE_MEASUREMENT,))
+    lines = [Line(readouts[n, y], y, {"average": n}) for n in range(n_averages) for y in range(N_Y)]
+    scan = scan_of([noise, *lines], mrd_xml(N_Y, n_x))
+    measured = scan.slice_kspace(0).abs().square().mean().sqrt().item()
+    stated = scan.noise.abs().square().mean().sqrt().item()
+    assert stated == pytest.approx(measured, rel=0.03)  # 6144 samples: 1.3 % in the ratio
+
+
 def test_noise_of_other_coils_is_refused(scan_of):
     noise = Line(np.ones((3, 4), np.complex64), flags=(ismrmrd.ACQ_IS_NOISE_MEASUREMENT,))
     with pytest.raises(DataError, match=r"noise scan of \[3\] coils, the image has 2"):
@@ -319,6 +360,20 @@ def test_unknown_geometry_is_said(directions, xml, reason, scan_of):
     scan = scan_of([replace(own, directions=directions) for own in ALL], xml)
     assert scan.header.affine is None
     assert any(reason in f.message for f in scan.findings if f.code == "geometry-unknown")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["position", "directions"])
+def test_a_position_that_is_no_number_leaves_the_geometry_unknown(where, bad, scan_of):
+    lines = lines_of(volume((1, 2, COILS, N_Y, N_X)))
+    for own in lines:
+        if own.counters["slice"] == 1:
+            value = (0.0, 0.0, bad)
+            setattr(own, where, value if where == "position" else (*DIRECTIONS[:2], value))
+    scan = scan_of(lines)
+    assert scan.header.affine is None
+    assert scan.header.voxel_size_mm[2] == 8.0
+    assert any("not a number" in f.message for f in scan.findings if f.code == "geometry-unknown")
 
 
 def test_slices_of_different_directions_have_no_common_affine(scan_of):

@@ -7,7 +7,7 @@ import pytest
 
 from mrcli.metrics.image import Quality
 from mrcli.metrics.sets import FrameQuality, Scores
-from mrcli.report.comparison import compare_rows, unpaired_scans
+from mrcli.report.comparison import compare_rows
 from mrcli.report.csv_table import COLUMNS, csv_text, safe_cell
 from mrcli.report.limits import LimitError, find_offenders, parse_limit
 from mrcli.report.rows import Conditions, Row
@@ -79,7 +79,6 @@ def test_differences_are_paired_by_scan_and_set():
     ]
     assert [(one.scan, one.value) for one in compared[0].differences] == [("a", 1.0), ("b", 3.0)]
     assert compared[0].statistic.mean == 2
-    assert unpaired_scans(mine, theirs) == ("c", "d")
 
 
 def test_two_infinite_values_do_not_differ():
@@ -104,6 +103,15 @@ def test_a_limit_is_violated_on_the_bad_side_only(text, offends):
     found = find_offenders([row("a", 30.0)], [limit])
     assert bool(found) is offends
     assert all(one.path == "a.nii.gz" for one in found)
+
+
+def test_an_offender_is_told_in_words():
+    limits = [parse_limit(text, ("clean",)) for text in ("clean.psnr=50", "nmse=0.001")]
+    found = find_offenders([row("a", 39.97)], limits)
+    assert [one.sentence() for one in found] == [
+        "a.nii.gz: clean.psnr_db 39.97 is below 50",
+        "a.nii.gz: clean.nmse 0.01 is above 0.001",
+    ]
 
 
 def test_an_infinite_psnr_violates_no_limit():

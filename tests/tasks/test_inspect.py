@@ -123,10 +123,16 @@ def test_a_name_that_the_font_cannot_draw_is_escaped(study, tmp_path):
     assert len(list((tmp_path / "pictures").iterdir())) == 1
 
 
-def test_a_preview_that_cannot_be_written_is_an_error_of_its_scan(study, tmp_path):
+def test_a_preview_that_cannot_be_written_is_no_fault_of_its_scan(study, tmp_path):
     (tmp_path / "file").write_text("")
-    result = inspect_paths([study / "good.npy"], InspectSettings(preview_dir=tmp_path / "file"))
-    assert (result.scans[0].error.code, result.exit_code) == ("OutputError", 5)
+    settings = InspectSettings(preview_dir=tmp_path / "file")
+    result = inspect_paths([study / "good.npy"], settings)
+    (scan,) = result.document()["scans"]
+    assert (scan["status"], scan["error"], result.exit_code) == ("ok", None, 5)
+    assert scan["preview_error"]["code"] == "OutputError"
+    (reason,) = result.reasons
+    assert "good.npy.png: cannot be written" in reason.message
+    assert inspect_paths([study], settings).exit_code == 8
 
 
 def test_progress_counts_scans_and_slices(study):

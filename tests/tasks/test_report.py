@@ -165,7 +165,9 @@ def test_a_violated_limit_ends_with_9_and_lists_offenders(folders):
     result = report_folder(images, reference=truth, fail_below=("clean.psnr=25", "nmse=0.9"))
     assert result.exit_code == 9
     assert [(one.path, one.metric) for one in result.offenders] == [("p2/b.nii.gz", "psnr_db")]
-    assert result.document()["error"]["code"] == "QualityError"
+    assert [one.code for one in result.reasons] == ["QualityError"]
+    assert result.reasons[0].message.startswith("p2/b.nii.gz: clean.psnr_db ")
+    assert result.reasons[0].message.endswith(" is below 25")
     assert report_folder(images, reference=truth, fail_below=("psnr=1",)).exit_code == 0
 
 
