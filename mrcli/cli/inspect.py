@@ -12,10 +12,13 @@ from mrcli.cli import render
 from mrcli.cli.options import (
     INPUT_PANEL,
     OUTPUT_PANEL,
+    AxesOption,
     ConfigOption,
     JsonOption,
+    MaskOption,
     NoColorOption,
     QuietOption,
+    ReaderOption,
     expand_standard_input,
     path_of,
 )
@@ -42,35 +45,6 @@ OptionalPathsArgument = Annotated[
         callback=expand_paths,
         parser=path_of,
         show_default=False,
-    ),
-]
-MaskOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--mask",
-        metavar="FILE",
-        help="Sampling mask of the scans.",
-        parser=path_of,
-        rich_help_panel=INPUT_PANEL,
-    ),
-]
-ReaderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--reader",
-        metavar="NAME",
-        help="Format of the input; found by content where none is named.",
-        envvar="MRCLI_READER",
-        rich_help_panel=INPUT_PANEL,
-    ),
-]
-AxesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--axes",
-        metavar="AXES",
-        help="Order of the axes of plain arrays, such as coil,y,x.",
-        rich_help_panel=INPUT_PANEL,
     ),
 ]
 ReadersOption = Annotated[

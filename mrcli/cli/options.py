@@ -222,3 +222,32 @@ NoColorOption = Annotated[
         rich_help_panel=SHARED_PANEL,
     ),
 ]
+MaskOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask",
+        metavar="FILE",
+        help="Sampling mask of the scans.",
+        parser=path_of,
+        rich_help_panel=INPUT_PANEL,
+    ),
+]
+ReaderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reader",
+        metavar="NAME",
+        help="Format of the input; found by content where none is named.",
+        envvar="MRCLI_READER",
+        rich_help_panel=INPUT_PANEL,
+    ),
+]
+AxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--axes",
+        metavar="AXES",
+        help="Order of the axes of plain arrays, such as coil,y,x.",
+        rich_help_panel=INPUT_PANEL,
+    ),
+]

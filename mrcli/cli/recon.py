@@ -16,12 +16,15 @@ from mrcli.cli.options import (
     METHOD_PANEL,
     OUTPUT_PANEL,
     SITE_PANEL,
+    AxesOption,
     ConfigOption,
     DeviceOption,
     JsonOption,
+    MaskOption,
     NoColorOption,
     PathsArgument,
     QuietOption,
+    ReaderOption,
     SeedOption,
     VerboseOption,
     path_of,
@@ -87,32 +90,6 @@ MethodOption = Annotated[
         help="How to reconstruct; auto takes the best that fits the data and records why.",
         envvar="MRCLI_METHOD",
         rich_help_panel=METHOD_PANEL,
-    ),
-]
-MaskOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Sampling mask of the scans.",
-        parser=path_of,
-        rich_help_panel=INPUT_PANEL,
-    ),
-]
-ReaderOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Format of the input; found by content where none is named.",
-        envvar="MRCLI_READER",
-        rich_help_panel=INPUT_PANEL,
-    ),
-]
-AxesOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="AXES",
-        help="Order of the axes of plain arrays, such as coil,y,x.",
-        rich_help_panel=INPUT_PANEL,
     ),
 ]
 FormatsOption = Annotated[
