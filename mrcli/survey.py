@@ -140,14 +140,17 @@ class _FrameFacts:
 
 
 def _measure_frame(samples: Complex[Tensor, "coil y x"], largest: float) -> _FrameFacts:
-    components = torch.view_as_real(samples)
-    power = components.square().sum(-1)
-    return _FrameFacts(
-        energy=power.sum(0, dtype=torch.float64),
-        coil_energy=power.sum((1, 2), dtype=torch.float64),
-        peak=float(power.amax().sqrt()),
-        n_clipped=int((components.abs() == largest).sum((-3, -2, -1)).amax()),
-    )
+    powers, n_clipped = [], 0
+    energy = torch.zeros(samples.shape[1:], dtype=torch.float64)
+    peak = 0.0
+    for coil in samples:
+        components = torch.view_as_real(coil)
+        power = components.square().sum(-1)
+        energy += power
+        powers.append(power.sum(dtype=torch.float64))
+        peak = max(peak, float(power.amax().sqrt()))
+        n_clipped = max(n_clipped, int((components.abs() == largest).sum()))
+    return _FrameFacts(energy, torch.stack(powers), peak, n_clipped)
 
 
 def _with_mask(facts: SliceFacts, mask: SamplingMask | None, n_x: int) -> SliceFacts:

@@ -28,6 +28,7 @@ RANKS = {
     "provenance": 2,
     "metrics": 2,
     "device": 2,
+    "memory": 2,
     "physics": 1,
     "config": 1,
     "schemas": 1,

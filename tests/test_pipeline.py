@@ -103,6 +103,15 @@ def test_without_acs_only_zero_filling_goes_on_and_says_how():
             next(reconstruct(scan, mask, calibrate(scan, 0.02), method))
 
 
+@pytest.mark.parametrize("method", ["sense", "cs"])
+def test_a_noise_level_that_is_not_known_is_estimated_from_the_slice(method):
+    truth, kspace = small_study(n_frames=2, n_coils=8)
+    mask = lines(48, 4, 12)
+    scan = scan_of(kspace, mask)
+    known, unknown = (relative_error(images(scan, mask, method, s), truth) for s in (0.02, 0.0))
+    assert unknown == pytest.approx(known, rel=0.1)
+
+
 def test_a_slice_of_zeros_is_an_image_of_zeros():
     _, kspace = small_study(n_slices=2)
     kspace[:, 1] = 0

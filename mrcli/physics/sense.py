@@ -26,7 +26,7 @@ SMALLEST_REGULARIZATION = 1e-5  # of the largest eigenvalue, 1: single precision
 _LEAST_SIGNAL = 0.01  # of the noise power: less cannot be told from none
 _CG_TOLERANCE = 1e-5
 _CG_ITERATIONS = 100
-_BYTES_PER_CHUNK = 2**24
+_BYTES_PER_CHUNK = 2**22
 
 
 def solve_sense(encoding: CartesianEncoding, kspace: KSpace, regularization: float) -> Image:

@@ -27,7 +27,7 @@ _NOISE_MARGIN = 1.1
 _SMALLEST_SINGULAR_VALUE = 1e-3  # of the largest: single precision ends near there
 # two squarings and 12 steps are a power of 48: a ratio of 0.85 of the next eigenvalue leaves 5e-4
 _SQUARINGS, _POWER_ITERATIONS = 2, 12
-_BYTES_PER_CHUNK = 2**24
+_BYTES_PER_CHUNK = 2**22
 
 
 def estimate_maps(

@@ -32,6 +32,7 @@ from mrcli.io.recon_files import (
     write_reconstruction,
 )
 from mrcli.io.registry import open_scan
+from mrcli.memory import return_freed_memory
 from mrcli.pipeline import Calibration, ReconSlice, calibrate, reconstruct
 from mrcli.provenance import (
     NUMERICS_VERSION,
@@ -127,6 +128,7 @@ class _Run:
         start = time.perf_counter()
         examination = examine(scan)
         _require_usable(examination)
+        return_freed_memory()
         calibration = calibrate(scan, examination.noise_sigma)
         image, slices = _image_of(
             scan, examination.mask, calibration, answer.method or "", self.settings.device, on_slice
@@ -218,6 +220,7 @@ def _image_of(
     for one in reconstruct(scan, mask, calibration, method, device=device):
         image[:, one.index] = one.image.cpu().numpy()
         slices.append(replace(one, image=one.image[:0]))  # keep the facts, not the pixels twice
+        return_freed_memory()
         on_slice(len(slices), header.n_slices)
     return image, slices
 

@@ -91,6 +91,17 @@ def test_zero_filled_margins_do_not_lower_sigma():
     assert estimate_noise_sigma(kspace, everywhere) == pytest.approx(0.01, rel=0.1)
 
 
+def test_air_beside_the_object_shows_the_noise_through_zero_filled_margins():
+    """Signal fills the corners of k-space: only the air tells, in which margins lower the noise."""
+    k_x = torch.arange(128).double() - 64
+    line = torch.exp(-(k_x**2) / (2 * 13**2)).expand(1, 4, 96, 128)
+    kspace = line + 0.01 * gaussian(1, 4, 96, 128)
+    kspace[..., :32] = 0
+    kspace[..., 96:] = 0
+    everywhere = torch.ones(1, 1, 96, 1, dtype=torch.bool)
+    assert estimate_noise_sigma(kspace, everywhere) == pytest.approx(0.01, rel=0.15)
+
+
 def test_a_mask_of_points_takes_the_corners_of_k_space():
     kspace = 0.01 * gaussian(1, 4, 96, 128)
     mask = gaussian(1, 1, 96, 128, seed=5).real > 0.5

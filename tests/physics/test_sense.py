@@ -125,6 +125,17 @@ def test_the_regularisation_reads_the_signal_outside_the_calibration_block_only(
     assert wiener_regularization(encoding, kspace, 0.1, ACS) == pytest.approx(outside)
 
 
+def test_air_without_maps_does_not_dilute_the_signal_of_the_object():
+    """The power counts per pixel of the object, however small a part of the image it fills."""
+    maps = unit_maps((64, 48))
+    maps[..., 12:] = 0
+    encoding = CartesianEncoding(maps, EVERY_OTHER | ACS, Y_ONLY)
+    kspace = encoding.forward(2 * gaussian(1, 64, 48, seed=1))
+    noise = encoding.mask * 0.1 * gaussian(1, COILS, 64, 48, seed=5)
+    weight = wiener_regularization(encoding, kspace + noise, 0.1, ACS)
+    assert weight == pytest.approx(0.1**2 / 2.0**2, rel=0.1)
+
+
 def test_pure_noise_is_regularised_by_a_finite_weight_and_no_noise_by_the_smallest():
     weight = wiener_regularization(*white_study(signal=0.0, sigma=1.0), 1.1, NOTHING)
     assert math.isfinite(weight)

@@ -8,6 +8,7 @@ import pytest
 
 from mrcli.errors import InputError, LockedError, OutputError, ResourceError
 from mrcli.io import recon_files
+from mrcli.io.cmrxrecon_files import write_kspace_mat, write_mask_mat
 from mrcli.io.image_files import WRITERS
 from mrcli.io.lock import output_lock
 from mrcli.provenance import sha256_of
@@ -225,6 +226,20 @@ def test_a_changed_mask_beside_the_scan_is_another_input(study, tmp_path):
         np.save(mask, lines(48, acceleration, 16).numpy()[0, 0, 0, :, 0])
         settings = ReconSettings(method="sense", device="cpu", mask_path=mask, command=())
         (scan,) = recon_paths([tmp_path / "full.npy"], tmp_path / "out", settings).scans
+        statuses.append(scan.status)
+    assert statuses == ["done", "skipped", "failed"]
+
+
+def test_a_changed_mask_in_its_own_tree_is_another_input(study, tmp_path):
+    kspace = study[1].numpy()
+    root = tmp_path / "Cine" / "TrainingSet"
+    place = "Center001/Siemens_30T_Prisma/P001"
+    write_kspace_mat(root / "UnderSample_TaskR1" / place / "sax_kus_Uniform2.mat", "kus", kspace)
+    statuses = []
+    for acceleration in (2, 2, 4):
+        mask = lines(48, acceleration, 16)[0, 0].expand(2, 48, 64).numpy()
+        write_mask_mat(root / "Mask_TaskR1" / place / "sax_mask_Uniform2.mat", mask)
+        (scan,) = recon_paths([root / "UnderSample_TaskR1"], tmp_path / "out", SENSE).scans
         statuses.append(scan.status)
     assert statuses == ["done", "skipped", "failed"]
 
