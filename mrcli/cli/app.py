@@ -20,7 +20,12 @@ from mrcli.cli.doctor import doctor
 from mrcli.cli.inspect import inspect
 from mrcli.cli.recon import recon
 from mrcli.cli.report import report
-from mrcli.cli.streams import discard, open_missing_streams, stdout_errors_named
+from mrcli.cli.streams import (
+    discard,
+    flush_or_discard,
+    open_missing_streams,
+    stdout_errors_named,
+)
 from mrcli.errors import OutputError
 from mrcli.tasks.results import ErrorReport, report_error
 
@@ -43,7 +48,11 @@ class CommandLine(TyperGroup):
         """Run a command line and exit; says what went wrong in one line."""
         del prog_name, standalone_mode  # one name and one way to end
         arguments = list(sys.argv[1:] if args is None else args)
-        sys.exit(self._exit_code(arguments, complete_var, windows_expand_args, extra))
+        try:
+            code = self._exit_code(arguments, complete_var, windows_expand_args, extra)
+        finally:
+            flush_or_discard(sys.stdout)
+        sys.exit(code)
 
     def _exit_code(
         self, arguments: list[str], complete_var: str | None, expand: bool, extra: dict[str, object]
@@ -56,6 +65,7 @@ class CommandLine(TyperGroup):
                 raise
             return failures.NOBODY_READS
         except failures.Failed as failure:
+            flush_or_discard(sys.stdout)  # it may be what failed
             failed = failure.report
         except OutputError as error:  # the help, or the version, had no place to go
             failed = report_error(error)

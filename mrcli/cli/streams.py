@@ -43,6 +43,14 @@ def write_line_to_stderr(line: str) -> None:
         discard(sys.stderr)
 
 
+def flush_or_discard(stream: TextIO) -> None:
+    """Empty a stream for good: what it cannot get rid of would change the exit code."""
+    try:
+        stream.flush()
+    except OSError:
+        discard(stream)
+
+
 def discard(stream: TextIO) -> None:
     """Lead a stream nowhere: what it still holds would fail again when the process ends."""
     with suppress(OSError):  # a stream in memory has no descriptor
