@@ -39,12 +39,11 @@ def write_reconstruction(
     writers: Sequence[Writer],
     volume: ReconVolume,
     record: Mapping[str, object],
-    *,
-    overwrite: bool,
 ) -> dict[str, str]:
     """Write all files and return their hashes by name; raises `OutputError`, changing nothing.
 
-    They are built in a folder of their own and take their names when all of them are whole.
+    They are built in a folder of their own and take their names when all of them are whole. What
+    is in the way is replaced: `require_free` asks about it before the work begins.
     """
     names = output_names(stem, writers)
     with _staging_folder(out_dir) as stage:
@@ -53,8 +52,6 @@ def write_reconstruction(
         text = json.dumps(record, indent=2, allow_nan=False) + "\n"
         write_text_atomically(stage / Path(names[-1]).name, text, overwrite=False)
         hashes = {name: sha256_of(stage / Path(name).name) for name in names}
-        if not overwrite:
-            require_free(out_dir, names)
         (out_dir / stem).parent.mkdir(parents=True, exist_ok=True)
         for name in names:
             (stage / Path(name).name).replace(out_dir / name)

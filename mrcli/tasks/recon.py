@@ -36,6 +36,7 @@ from mrcli.memory import return_freed_memory
 from mrcli.pipeline import Calibration, ReconSlice, calibrate, reconstruct
 from mrcli.provenance import (
     NUMERICS_VERSION,
+    InputFacts,
     Provenance,
     input_facts,
     peak_memory_bytes,
@@ -108,8 +109,9 @@ class _Run:
         method, reason = choose_method(self.settings.method)
         answer = ReconScan(job.name, "planned", method, reason, names)
         scan = _open(job.path, self.settings)
+        facts = input_facts(scan.path)
         entry = ManifestEntry(
-            job.name, _hash_of_inputs(scan), _hash_of_options(self.settings), "done", {}
+            job.name, _hash_of_inputs(scan, facts), _hash_of_options(self.settings), "done", {}
         )
         hashes = entry.input_sha256, entry.options_sha256
         if not self.settings.overwrite:
@@ -120,12 +122,11 @@ class _Run:
                 require_free(self.out_dir, names)
         if self.settings.dry_run:
             return replace(answer, findings=scan.findings)
-        return self._reconstruct(job, scan, replace(answer, status="done"), entry, on_slice)
+        work = _Work(job, scan, facts, entry)
+        return self._reconstruct(work, replace(answer, status="done"), on_slice)
 
-    def _reconstruct(
-        self, job: Job, scan: Scan, answer: ReconScan, entry: ManifestEntry, on_slice: OnSlice
-    ) -> ReconScan:
-        start = time.perf_counter()
+    def _reconstruct(self, work: "_Work", answer: ReconScan, on_slice: OnSlice) -> ReconScan:
+        start, scan = time.perf_counter(), work.scan
         examination = examine(scan)
         _require_usable(examination)
         return_freed_memory()
@@ -143,21 +144,14 @@ class _Run:
             ),
             seconds=time.perf_counter() - start,
         )
-        record = _sidecar(scan, examination, calibration, answer, self.settings)
+        record = _sidecar(work, examination, calibration, answer, self.settings)
         record["resume"] = {
-            "input_sha256": entry.input_sha256,
-            "options_sha256": entry.options_sha256,
+            "input_sha256": work.entry.input_sha256,
+            "options_sha256": work.entry.options_sha256,
         }
         volume = ReconVolume(image, scan.header.voxel_size_mm, scan.header.affine)
-        outputs = write_reconstruction(
-            self.out_dir,
-            job.stem,
-            self.writers,
-            volume,
-            record,
-            overwrite=True,  # what is in the way was asked about before the work began
-        )
-        self._record(replace(entry, outputs=outputs))
+        outputs = write_reconstruction(self.out_dir, work.job.stem, self.writers, volume, record)
+        self._record(replace(work.entry, outputs=outputs))
         return answer
 
     def _record(self, entry: ManifestEntry) -> None:
@@ -166,6 +160,16 @@ class _Run:
         except BaseException:  # an interrupt too: what is not recorded is not done
             remove_outputs(self.out_dir, list(entry.outputs))
             raise
+
+
+@dataclass(frozen=True, eq=False)  # a scan may hold tensors
+class _Work:
+    """A scan that has to be done: its input is hashed once, for sidecar and manifest."""
+
+    job: Job
+    scan: Scan
+    facts: InputFacts
+    entry: ManifestEntry
 
 
 def _open(path: Path, settings: ReconSettings) -> Scan:
@@ -179,11 +183,11 @@ def _open(path: Path, settings: ReconSettings) -> Scan:
     return replace(scan, header=replace(scan.header, site=site, protocol=protocol))
 
 
-def _hash_of_inputs(scan: Scan) -> str:
+def _hash_of_inputs(scan: Scan, facts: InputFacts) -> str:
     """Return the hash of the scan's file, or of all files where there are others beside it."""
-    files = (scan.path, *scan.beside)
-    hashes = [sha256_of(path) for path in files]
-    return hashes[0] if len(files) == 1 else sha256_of_json(hashes)
+    if not scan.beside:
+        return facts.sha256
+    return sha256_of_json([facts.sha256, *map(sha256_of, scan.beside)])
 
 
 def _hash_of_options(settings: ReconSettings) -> str:
@@ -231,16 +235,17 @@ def _largest_residual(slices: Sequence[ReconSlice]) -> float | None:
 
 
 def _sidecar(
-    scan: Scan,
+    work: _Work,
     examination: Examination,
     calibration: Calibration,
     answer: ReconScan,
     settings: ReconSettings,
 ) -> dict[str, object]:
+    scan = work.scan
     header = scan.header
     provenance = Provenance(
         command=settings.command,
-        input=input_facts(scan.path),
+        input=work.facts,
         method=answer.method or "",
         reason=answer.reason or "",
         device=settings.device,
