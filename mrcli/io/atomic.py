@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from mrcli.errors import OutputError
 
 # some network file systems cannot flush a folder, and need not
 _CANNOT_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+_MIB = 2**20
 
 
 @contextmanager
@@ -44,6 +46,22 @@ def write_bytes_atomically(final: Path, content: bytes, *, overwrite: bool) -> N
 def write_text_atomically(final: Path, content: str, *, overwrite: bool) -> None:
     """Write a UTF-8 text file in one step, line ends as they are; raises `OutputError`."""
     write_bytes_atomically(final, content.encode("utf-8"), overwrite=overwrite)
+
+
+def require_space(path: Path, n_bytes: int) -> None:
+    """Raise `OutputError` where the file system that `path` is to lie on has less than `n_bytes`.
+
+    Before anything is written: the space of a file that is to be replaced counts as taken, since
+    the new file stands beside it. What others write meanwhile is not foreseen.
+    """
+    with _os_errors_named(path):
+        folder = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise OutputError(
+            f"{path.name}: needs {n_bytes / _MIB:.1f} MiB, {free / _MIB:.1f} MiB are free",
+            hint="make space, or choose a folder on another disk",
+        )
 
 
 @contextmanager

@@ -36,13 +36,34 @@ def centered_extent(n: int, length: int) -> tuple[int, int]:
     return start, start + length
 
 
+def acs_lines(n_y: int, n_acs: int) -> Lines:
+    """Return the `n_acs` lines around the origin."""
+    start, stop = centered_extent(n_y, n_acs)
+    index = torch.arange(n_y)
+    return (index >= start) & (index < stop)
+
+
+def as_mask(lines: Bool[Tensor, "frame y"]) -> SamplingMask:
+    """Return whole lines as a mask ``(frame, 1, y, 1)``."""
+    return lines[:, None, :, None]
+
+
+def require_possible(n_y: int, acceleration: int, n_acs: int) -> None:
+    """Raise `ShapeError` for an acceleration below 1 and for more ACS lines than `n_y`."""
+    if acceleration < 1 or not 0 <= n_acs <= n_y:
+        raise ShapeError(
+            f"no pattern of acceleration {acceleration} with {n_acs} ACS lines over {n_y} lines",
+            hint="the acceleration is 1 or more, and the ACS is no longer than the matrix",
+        )
+
+
 def uniform_lines(
     n_y: int, acceleration: int, n_acs: int = DEFAULT_ACS_LINES, *, offset: int = 0
 ) -> SamplingMask:
     """Sample the lines ``offset, offset + R, ...`` and the ACS."""
-    _require_possible(n_y, acceleration, n_acs)
+    require_possible(n_y, acceleration, n_acs)
     lines = torch.arange(n_y) % acceleration == offset % acceleration
-    return _as_mask((lines | _acs_lines(n_y, n_acs))[None])
+    return as_mask((lines | acs_lines(n_y, n_acs))[None])
 
 
 def shifted_uniform_lines(
@@ -52,10 +73,10 @@ def shifted_uniform_lines(
 
     Any R consecutive frames hold every line once (Kellman 2001, doi:10.1002/mrm.1110).
     """
-    _require_possible(n_y, acceleration, n_acs)
+    require_possible(n_y, acceleration, n_acs)
     frames = torch.arange(n_frames)[:, None]
     lines = (torch.arange(n_y) - frames) % acceleration == 0
-    return _as_mask(lines | _acs_lines(n_y, n_acs))
+    return as_mask(lines | acs_lines(n_y, n_acs))
 
 
 def kt_gaussian_lines(
@@ -66,11 +87,11 @@ def kt_gaussian_lines(
     Lines are drawn with `kt_gaussian_density`; one that is drawn twice moves to the nearest free
     line. Those that fall into the ACS are lost in it: the published rule.
     """
-    _require_possible(n_y, acceleration, n_acs)
+    require_possible(n_y, acceleration, n_acs)
     random = torch.Generator().manual_seed(seed)
     n_lines = lines_per_frame(n_y, acceleration)
     drawn = [_draw_lines(kt_gaussian_density(n_y), n_lines, random) for _ in range(n_frames)]
-    return _as_mask(torch.stack(drawn) | _acs_lines(n_y, n_acs))
+    return as_mask(torch.stack(drawn) | acs_lines(n_y, n_acs))
 
 
 def kt_gaussian_density(n_y: int) -> LineWeights:
@@ -125,21 +146,3 @@ def _draw_lines(density: LineWeights, n_lines: int, random: Generator) -> Lines:
 def _nearest_free(lines: Lines, wanted: int) -> int:
     free = (~lines).nonzero().flatten()
     return int(free[(free - wanted).abs().argmin()])
-
-
-def _acs_lines(n_y: int, n_acs: int) -> Lines:
-    start, stop = centered_extent(n_y, n_acs)
-    index = torch.arange(n_y)
-    return (index >= start) & (index < stop)
-
-
-def _as_mask(lines: Bool[Tensor, "frame y"]) -> SamplingMask:
-    return lines[:, None, :, None]
-
-
-def _require_possible(n_y: int, acceleration: int, n_acs: int) -> None:
-    if acceleration < 1 or not 0 <= n_acs <= n_y:
-        raise ShapeError(
-            f"no pattern of acceleration {acceleration} with {n_acs} ACS lines over {n_y} lines",
-            hint="the acceleration is 1 or more, and the ACS is no longer than the matrix",
-        )
