@@ -1,6 +1,7 @@
 """Samples that are no whole lines: spokes and random points."""
 
 from collections.abc import Iterator
+from math import sqrt
 
 from jaxtyping import Bool, Int
 from torch import Tensor, cat, stack
@@ -50,9 +51,15 @@ def _gaps_in_rows(samples: Samples) -> Int[Tensor, " gap"]:
 
 
 def _outer_rings(samples: Samples) -> Iterator[Bool[Tensor, "frame ring"]]:
+    """Yield squares that fit the matrix and the circle of half its longer side: spokes end there.
+
+    Near the origin spokes merge, so the inner squares are left out.
+    """
     y, x = samples.shape[-2] // 2, samples.shape[-1] // 2
-    largest = min((n - 1) // 2 for n in samples.shape[-2:])
-    for radius in range(max(1, largest // 2), largest + 1):
+    within_matrix = min((n - 1) // 2 for n in samples.shape[-2:])
+    within_circle = int(max(samples.shape[-2:]) / 2 / sqrt(2)) - 1  # its corners too
+    largest = min(within_matrix, within_circle)
+    for radius in range(max(1, largest * 2 // 3), largest + 1):
         square = samples[:, y - radius : y + radius + 1, x - radius : x + radius + 1]
         right, left = square[:, 1:, -1], square[:, :-1, 0].flip(-1)
         yield cat([square[:, 0, 1:], right, square[:, -1, :-1].flip(-1), left], -1)
