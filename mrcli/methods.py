@@ -6,7 +6,12 @@ from types import MappingProxyType
 
 from mrcli.physics.compressed_sensing import solve_compressed_sensing
 from mrcli.physics.encoding import CartesianEncoding
-from mrcli.physics.sense import adjoint_image, solve_sense, wiener_regularization
+from mrcli.physics.sense import (
+    adjoint_image,
+    map_error_regularization,
+    solve_sense,
+    wiener_regularization,
+)
 from mrcli.types import Image, KSpace, SamplingMask
 
 
@@ -26,8 +31,9 @@ def zero_filled(data: EncodedSlice) -> Image:
 
 
 def sense(data: EncodedSlice) -> Image:
-    """Return the SENSE image, regularised by noise power over signal power."""
+    """Return the SENSE image, regularised by noise power over signal power and errors of maps."""
     weight = wiener_regularization(data.encoding, data.kspace, data.noise_sigma, data.calibrated)
+    weight += map_error_regularization(data.encoding)
     return solve_sense(data.encoding, data.kspace, weight)
 
 

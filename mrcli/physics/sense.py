@@ -23,6 +23,8 @@ Columns = Complex[Tensor, "x y frame"]
 ColumnMatrices = Complex[Tensor, "x y y"]
 
 SMALLEST_REGULARIZATION = 1e-5  # of the largest eigenvalue, 1: single precision ends near there
+_COIL = -3
+_MAP_ERROR = 1e-3  # power over that of the signal: what maps from 20 lines miss of the true ones
 _LEAST_SIGNAL = 0.01  # of the noise power: less cannot be told from none
 _CG_TOLERANCE = 1e-5
 _CG_ITERATIONS = 100
@@ -71,6 +73,16 @@ def wiener_regularization(
         return SMALLEST_REGULARIZATION
     object_share = float((encoding.maps.abs().amax(-3) > 0).float().mean())
     return max(object_share * noise_sigma**2 / signal, SMALLEST_REGULARIZATION)
+
+
+def map_error_regularization(encoding: CartesianEncoding) -> float:
+    """Return the weight that keeps errors of the maps from being unfolded into the image.
+
+    To the equations they are noise of a fixed share of the signal, whatever the scanner's own noise
+    is. A single coil has no map to be wrong, and full sampling nothing to unfold.
+    """
+    is_unfolding = encoding.maps.shape[_COIL] > 1 and not bool(encoding.mask.all())
+    return _MAP_ERROR if is_unfolding else 0.0
 
 
 def normal_operator(encoding: CartesianEncoding) -> Callable[[Image], Image]:

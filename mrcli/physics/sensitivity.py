@@ -24,7 +24,7 @@ KERNEL_SIZE = 6
 CALIBRATION_SAMPLES = 24  # per axis: maps are smooth, more adds time and no detail
 _EIGENVALUE_IN_OBJECT = 0.8
 _NOISE_MARGIN = 1.1
-_SMALLEST_SINGULAR_VALUE = 1e-3  # of the largest: single precision ends near there
+_SMALLEST_SINGULAR_VALUE = 0.02  # of the largest: below lie noise and what moved during the scan
 # two squarings and 12 steps are a power of 48: a ratio of 0.85 of the next eigenvalue leaves 5e-4
 _SQUARINGS, _POWER_ITERATIONS = 2, 12
 _BYTES_PER_CHUNK = 2**22

@@ -11,6 +11,7 @@ from mrcli.physics.sense import (
     SMALLEST_REGULARIZATION,
     adjoint_image,
     conjugate_gradients,
+    map_error_regularization,
     normal_operator,
     solve_sense,
     wiener_regularization,
@@ -147,6 +148,14 @@ def test_pure_noise_is_regularised_by_a_finite_weight_and_no_noise_by_the_smalle
 def test_what_is_complete_is_not_regularised():
     study = white_study(signal=1.0, sigma=1.0, mask=torch.ones_like(ACS))
     assert wiener_regularization(*study, 1.0, ACS) == SMALLEST_REGULARIZATION
+
+
+def test_errors_of_maps_count_only_where_coils_have_something_to_unfold():
+    several, _ = white_study(signal=1.0, sigma=0.1)
+    single = CartesianEncoding(several.maps[:, :1], several.mask, several.axes)
+    complete = CartesianEncoding(several.maps, torch.ones_like(several.mask), several.axes)
+    assert map_error_regularization(several) > 0
+    assert map_error_regularization(single) == map_error_regularization(complete) == 0
 
 
 def test_a_point_between_two_lines_is_unfolded_where_coils_differ():
