@@ -95,6 +95,51 @@ OFFENDER = {
     "value": _OPTIONAL_NUMBER,
     "limit": Number,
 }
+SIMULATED_SCAN = {
+    "path": str,
+    "status": str,
+    "site": str,
+    "protocol": str,
+    "shape": [int],
+    "true_accelerations": dict,
+    "output": [str],
+    "n_bytes": int,
+    "seconds": _OPTIONAL_NUMBER,
+    "findings": [FINDING],
+}
+FIELD_CASE = {
+    **dict.fromkeys(("case", "group", "site", "modality", "protocol", "patient"), str),
+    "cohort": str,
+    "pattern": str,
+    "acceleration": int,
+}
+FIELD_STATISTIC = {
+    "n": int,
+    "mean": _OPTIONAL_NUMBER,
+    "sd": _OPTIONAL_NUMBER,
+    "ci95": ([Number], None),
+}
+FIELD_SCORES = {
+    name: dict.fromkeys(QUALITY, FIELD_STATISTIC) for name in ("clean", "cmrxrecon2025")
+}
+# and the facts of its level: group, site, modality, pattern, acceleration
+FIELD_MEANS = {"level": str, "method": str, "n_cases": int, "seconds": Number, **FIELD_SCORES}
+FIELD_ROW = {
+    **FIELD_CASE,
+    "true_acceleration": Number,
+    "shape": [int],
+    "method": str,
+    "weight": _OPTIONAL_NUMBER,
+    "seconds": Number,
+    "clean": QUALITY,
+    "cmrxrecon2025": QUALITY,
+}
+TUNING = {
+    "method": str,
+    "pattern": str,
+    "scores": [{"weight": Number, "n": int, "psnr_db": _OPTIONAL_NUMBER}],
+    "chosen": _OPTIONAL_NUMBER,
+}
 CHECK = {"name": str, "status": str, "message": str, "fix": _OPTIONAL_TEXT}
 
 SCHEMAS: Mapping[str, Mapping[str, object]] = {
@@ -107,6 +152,23 @@ SCHEMAS: Mapping[str, Mapping[str, object]] = {
         "unscored_others": [UNSCORED_SCAN],
         "unpaired": [str],
         "offenders": [OFFENDER],
+    },
+    "simulate": {"is_simulated": bool, "scans": [SIMULATED_SCAN]},
+    "bench": {
+        "what": str,
+        "is_simulated": bool,
+        "settings": dict,
+        "metric_sets": dict,
+        "methods": [{"name": str, "program": str, "settings": str, "weights": [Number]}],
+        "left_out": [{"name": str, "reason": str}],
+        "n_tuning_cases": int,
+        "n_cases": int,
+        "tuning": [TUNING],
+        "summary": [FIELD_MEANS],
+        "paired": [{**FIELD_MEANS, "against": str}],
+        "rows": [FIELD_ROW],
+        "failures": [{**FIELD_CASE, "method": str, "error": ERROR}],
+        "seconds": Number,
     },
     "demo": {},
     "doctor": {"checks": [CHECK]},

@@ -1,4 +1,4 @@
-"""A simple beating heart in a thorax, seen by a ring of coils: a study with known truth.
+"""A simple beating heart of ellipses, quick to make: for tests that need any small scan.
 
 Soft-edged ellipses with the brightness of balanced steady-state imaging. It has the sizes, the
 sparsity and the motion of a short-axis cine; it has no flow, no breathing and no off-resonance.

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ellipses import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
 from mrcli.scan import Scan, ScanHeader
-from mrcli.simulate.phantom import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
 
 
 def small_spec(n_frames=2, n_slices=1, n_coils=4, matrix=(48, 64), snr=50.0):

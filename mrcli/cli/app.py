@@ -15,11 +15,13 @@ import typer
 from typer.core import TyperGroup
 
 from mrcli.cli import failures, render
+from mrcli.cli.bench import bench
 from mrcli.cli.demo import demo
 from mrcli.cli.doctor import doctor
 from mrcli.cli.inspect import inspect
 from mrcli.cli.recon import recon
 from mrcli.cli.report import report
+from mrcli.cli.simulate import simulate
 from mrcli.cli.streams import (
     discard,
     flush_or_discard,
@@ -30,7 +32,7 @@ from mrcli.errors import OutputError
 from mrcli.tasks.results import ErrorReport, report_error
 
 DISTRIBUTION = "mrcli-recon"
-VERBS = (inspect, recon, report, demo, doctor)
+VERBS = (inspect, recon, report, simulate, bench, demo, doctor)
 
 
 class CommandLine(TyperGroup):

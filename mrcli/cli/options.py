@@ -222,6 +222,18 @@ NoColorOption = Annotated[
         rich_help_panel=SHARED_PANEL,
     ),
 ]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace results that exist already.", rich_help_panel=OUTPUT_PANEL
+    ),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what would be done and write nothing.", rich_help_panel=OUTPUT_PANEL
+    ),
+]
 MaskOption = Annotated[
     Path | None,
     typer.Option(

@@ -19,9 +19,11 @@ from mrcli.cli.options import (
     AxesOption,
     ConfigOption,
     DeviceOption,
+    DryRunOption,
     JsonOption,
     MaskOption,
     NoColorOption,
+    OverwriteOption,
     PathsArgument,
     QuietOption,
     ReaderOption,
@@ -128,18 +130,6 @@ ProtocolOption = Annotated[
         help="Acquisition protocol, where the files do not say it.",
         envvar="MRCLI_PROTOCOL",
         rich_help_panel=SITE_PANEL,
-    ),
-]
-OverwriteOption = Annotated[
-    bool,
-    typer.Option(
-        "--overwrite", help="Replace images that exist already.", rich_help_panel=OUTPUT_PANEL
-    ),
-]
-DryRunOption = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run", help="Say what would be done and write nothing.", rich_help_panel=OUTPUT_PANEL
     ),
 ]
 ShardOption = Annotated[

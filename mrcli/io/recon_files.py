@@ -1,20 +1,17 @@
 """The files of one reconstruction: images and sidecar, all of them or none."""
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from mrcli.errors import OutputError
 from mrcli.image import ReconVolume
 from mrcli.io.atomic import write_text_atomically
 from mrcli.io.image_files import Writer
+from mrcli.io.staging import publish, staging_folder
 from mrcli.provenance import sha256_of
 
 SIDECAR_SUFFIX = ".json"
-_STAGE_PREFIX = ".mrcli-stage-"
 
 
 def output_names(stem: PurePosixPath, writers: Sequence[Writer]) -> tuple[str, ...]:
@@ -46,28 +43,14 @@ def write_reconstruction(
     is in the way is replaced: `require_free` asks about it before the work begins.
     """
     names = output_names(stem, writers)
-    with _staging_folder(out_dir) as stage:
+    with staging_folder(out_dir) as stage:
         for writer, name in zip(writers, names, strict=False):  # the sidecar has no writer
-            writer.write(stage / Path(name).name, volume, overwrite=False)
+            writer.write(stage / name, volume, overwrite=False)
         text = json.dumps(record, indent=2, allow_nan=False) + "\n"
-        write_text_atomically(stage / Path(names[-1]).name, text, overwrite=False)
-        hashes = {name: sha256_of(stage / Path(name).name) for name in names}
-        (out_dir / stem).parent.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            (stage / Path(name).name).replace(out_dir / name)
+        write_text_atomically(stage / names[-1], text, overwrite=False)
+        hashes = {name: sha256_of(stage / name) for name in names}
+        publish(stage, out_dir, names)
     return hashes
-
-
-def remove_outputs(out_dir: Path, names: Sequence[str]) -> None:
-    """Remove the files of a reconstruction that could not be recorded as finished."""
-    for name in names:
-        (out_dir / name).unlink(missing_ok=True)
-
-
-def remove_leftovers(out_dir: Path) -> None:
-    """Remove what killed runs left half-written; call it under the lock of the whole folder."""
-    for path in out_dir.glob(f"{_STAGE_PREFIX}*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def is_made_by(out_dir: Path, names: Sequence[str], input_sha256: str, options_sha256: str) -> bool:
@@ -81,17 +64,3 @@ def is_made_by(out_dir: Path, names: Sequence[str], input_sha256: str, options_s
         return False
     own = {"input_sha256": input_sha256, "options_sha256": options_sha256}
     return isinstance(record, dict) and record.get("resume") == own
-
-
-@contextmanager
-def _staging_folder(out_dir: Path) -> Iterator[Path]:
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_STAGE_PREFIX, dir=out_dir) as stage:
-            yield Path(stage)
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise OutputError(
-            f"{out_dir.name}: cannot be written: {reason}",
-            hint="choose a folder that is writable and has space",
-        ) from error

@@ -17,6 +17,7 @@ from mrcli.types import CoilMatrix, Image, KSpace, SensitivityMaps
 
 FineImage = Complex[Tensor, "*batch fine_y fine_x"]
 Window = Float[Tensor, " n"]
+Windows = tuple[Float[Tensor, " n_y"], Float[Tensor, " n_x"]]
 Beats = Float[Tensor, " beat"]
 
 
@@ -45,7 +46,7 @@ def band_limited(fine: FineImage, matrix: Grid) -> Image:
     return ifft2c(kspace) * math.sqrt(share)
 
 
-def filter_windows(one: KSpaceFilter, matrix: Grid) -> tuple[Window, Window]:
+def filter_windows(one: KSpaceFilter, matrix: Grid) -> Windows:
     """Return the weights along y and x, 0 where nothing is measured."""
     y = _rolled_off(matrix[0], one.phase_resolution, one.roll_off)
     return y, _rolled_off(matrix[1], 1.0, one.roll_off)
@@ -58,11 +59,11 @@ def _rolled_off(n: int, share: float, roll_off: float) -> Window:
     is_kept = (k >= -(n_kept // 2)) & (k < n_kept - n_kept // 2)
     if roll_off == 0:
         return is_kept.float()
-    edge = (k.abs() / (n_kept / 2) - (1 - roll_off)) / roll_off
+    edge = (k.abs() / ((n_kept + 1) / 2) - (1 - roll_off)) / roll_off  # 0 is reached outside
     return is_kept * (0.5 + 0.5 * torch.cos(math.pi * edge.clamp(0, 1)))
 
 
-def apply_windows(kspace: KSpace, windows: tuple[Window, Window]) -> KSpace:
+def apply_windows(kspace: KSpace, windows: Windows) -> KSpace:
     """Weight k-space along y and x."""
     y, x = (window.to(kspace.device) for window in windows)
     return kspace * y[:, None] * x

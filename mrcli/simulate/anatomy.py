@@ -7,12 +7,14 @@ frame; the rest is computed once.
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from mrcli.simulate.body import Body
 from mrcli.simulate.heart import REACH_MM, blood_flow, heart_layers
 from mrcli.simulate.motion import HeartState
 from mrcli.simulate.planes import Grid, Plane
-from mrcli.simulate.shapes import Coverage, Points, TissueFractions, paint
+from mrcli.simulate.shapes import Coverage, Points, paint
 from mrcli.simulate.thorax import thorax_layers
 
 _FINE = 2  # the object is rendered on a grid so much finer than the image
@@ -27,8 +29,8 @@ class Rendering:
     """
 
     points: Points
-    still: TissueFractions
-    moving: TissueFractions
+    still: Float[Tensor, "tissue fine_y fine_x"]
+    moving: Float[Tensor, "tissue frame near_y near_x"]
     window: tuple[slice, slice]
 
     def in_window(self, p: Points) -> Points:
@@ -48,14 +50,13 @@ def render(
     grid = fine_grid(matrix)
     points = plane.points(grid, device)
     edge_mm = max(plane.fov_mm[0] / grid[0], plane.fov_mm[1] / grid[1])
-    free = torch.ones((), device=device)
-    still, _ = paint(thorax_layers(points, body), grid, edge_mm, free)
+    still, _ = paint(thorax_layers(points, body), torch.ones(grid, device=device), edge_mm)
     window = window_around_heart(plane, grid)
     near = Points(*(axis[window] for axis in points))
     state = HeartState(state.contraction.to(device), state.shift_mm.to(device))
     n_frames = max(len(state.contraction), len(state.shift_mm))
-    shape = (n_frames, *near.x.shape)
-    moving, uncovered = paint(heart_layers(near, body, state), shape, edge_mm, free)
+    free = torch.ones(n_frames, *near.x.shape, device=device)
+    moving, uncovered = paint(heart_layers(near, body, state), free, edge_mm)
     moving += uncovered * still[:, None, window[0], window[1]]
     return Rendering(points, still, moving, window)
 
@@ -66,8 +67,8 @@ def flow_profiles(
     """Return the profiles of the rising and the falling aorta on the fine grid."""
     grid = fine_grid(matrix)
     points = plane.points(grid, device)
-    rest = HeartState(torch.zeros((), device=device), torch.zeros((), device=device))
-    return blood_flow(points, body, rest, plane.fov_mm[0] / grid[0])
+    still = torch.zeros(1, 1, 1, device=device)
+    return blood_flow(points, body, HeartState(still, still), plane.fov_mm[0] / grid[0])
 
 
 def window_around_heart(plane: Plane, grid: Grid) -> tuple[slice, slice]:

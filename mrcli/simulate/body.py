@@ -100,7 +100,7 @@ def _between(random: Generator, low: float, high: float) -> float:
 
 
 def _draw_thorax(random: Generator) -> ThoraxSizes:
-    fat = 6 + 26 * _between(random, 0, 1) ** 1.5
+    fat = 5 + 22 * _between(random, 0, 1) ** 1.5
     half_depth = _between(random, 88, 112) + 0.6 * fat
     return ThoraxSizes(
         half_width=_between(random, 140, 170) + 0.8 * fat,
@@ -108,10 +108,10 @@ def _draw_thorax(random: Generator) -> ThoraxSizes:
         fat=fat,
         wall=_between(random, 15, 24),
         center_x=_between(random, -48, -30),
-        center_y=_between(random, 18, 36),
+        center_y=_between(random, 6, 22),
         roundness=_between(random, 2.2, 2.9),
         dome=_between(random, -45, -25),
-        mediastinum=_between(random, 34, 48),
+        mediastinum=_between(random, 26, 38),
     )
 
 
@@ -126,8 +126,8 @@ def _draw_heart(random: Generator) -> HeartSizes:
         trabeculae=_between(random, 1.0, 3.5),
         papillary_radius=_between(random, 3.0, 5.2),
         aorta_radius=_between(random, 12, 17),
-        fat=_between(random, 3, 12),
-        ejection_fraction=_between(random, 0.35, 0.68),
+        fat=_between(random, 1, 8),
+        ejection_fraction=_between(random, 0.25, 0.66),
         twist_deg=_between(random, 8, 18),
         scar_angle_deg=_between(random, 0, 360),
         scar_half_width_deg=_between(random, 18, 55) if has_scar else 0.0,

@@ -22,11 +22,11 @@ from mrcli.types import CoilMatrix, SensitivityMaps
 
 _N_ELEMENTS = 24  # of current around a loop: the sum converges faster than any power
 _COARSE_MM = 6.0  # fields are smooth: they are computed so far apart and interpolated
-_WIRE_MM = 12.0  # half the width of a printed conductor, and the blur of the grid
+WIRE_MM = 12.0  # half the width of a printed conductor, and the blur of the grid
 _BODY_POINTS = 1500  # where the electric fields are compared
 _HEART_COVERAGE_MM = 130.0  # height of the arrays
 
-Loops = Float[Tensor, "coil element 3"]
+Loops = Float[Tensor, "*coil element 3"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def sensitivities(
     x_mm = (matrix[1] - 1) * plane.fov_mm[1] / matrix[1]
     first = Points(p.x[0, 0], p.y[0, 0], p.z[0, 0])
     places = first.plus(plane.y_axis.times(rows * y_mm)).plus(plane.x_axis.times(columns * x_mm))
-    x, y, _ = magnetic_field(currents, places, wire_mm=_WIRE_MM)
+    x, y, _ = magnetic_field(currents, places, wire_mm=WIRE_MM)
     parts = torch.stack((x, -y)).to(device)
     fine = interpolate(parts, matrix, mode="bicubic", align_corners=True)
     return torch.complex(fine[0], fine[1])
@@ -167,7 +167,9 @@ def compression_matrix(
     return vectors.mH.flip(0)[:n_virtual].contiguous()
 
 
-def mixed_covariance(matrix: Complex[Tensor, "virtual coil"], covariance: CoilMatrix) -> CoilMatrix:
+def mixed_covariance(
+    matrix: Complex[Tensor, "virtual coil"], covariance: CoilMatrix
+) -> Complex[Tensor, "virtual virtual"]:
     """Return the covariance of the mixed noise, ``M C M^H``."""
     return matrix @ covariance @ matrix.mH
 

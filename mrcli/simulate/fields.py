@@ -15,7 +15,7 @@ from torch.nn.functional import grid_sample
 from mrcli.simulate.shapes import Points
 
 _N = 64  # points along each axis of the periodic block of texture
-_SLOPE = 1.8  # amplitude over frequency^slope
+_SLOPE = 2.5  # amplitude over frequency^slope: above 2.5 level surfaces are smooth up close
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
@@ -41,6 +41,12 @@ class Texture:
 
     block: Float[Tensor, "1 1 z y x"]  # with its first plane repeated at the end of every axis
     period_mm: float
+
+    @property
+    def correlation_mm(self) -> float:
+        """Return the length over which the noise changes by a standard deviation."""
+        steps = self.block.diff(dim=-1).square().mean().sqrt()
+        return self.period_mm / _N / float(steps)
 
     def at(self, p: Points, *, scale: float = 1.0) -> Tensor:
         """Return the noise at the places; a `scale` above 1 makes it finer."""

@@ -18,6 +18,7 @@ from mrcli.simulate.shapes import (
     Coverage,
     Depth,
     Layer,
+    Length,
     Points,
     both,
     capsule,
@@ -27,7 +28,7 @@ from mrcli.simulate.shapes import (
 )
 from mrcli.simulate.tissues import Tissue
 
-REACH_MM = 112.0  # all that moves with the heart lies within this distance of its center
+REACH_MM = 126.0  # all that moves with the heart lies within this distance of its center
 
 _SHORTENING = 0.16  # of the long axis, at full contraction
 _RIGHT_WALL_MM, _ATRIAL_WALL_MM = 3.5, 2.2
@@ -59,7 +60,7 @@ def heart_layers(p: Points, body: Body, state: HeartState) -> Iterator[Layer]:
     cavity = cavity - (rough * (0.3 + toward_apex)).clamp(min=0)
     yield from _papillary_muscles(turned, sizes, left)
     yield Layer(Tissue.LEFT_BLOOD, both(cavity, below_valves))
-    muscle = both(_ellipsoid_of(q, left, left.outer, sizes.wall), below_valves + 2)
+    muscle = both(_ellipsoid_of(q, left, left.outer, left.outer - left.radius), below_valves + 2)
     if sizes.scar_half_width_deg > 0:
         yield Layer(Tissue.SCAR, both(muscle, _scar(turned, sizes, left)))
     yield Layer(Tissue.MYOCARDIUM, muscle)
@@ -124,7 +125,7 @@ def _left_ventricle(sizes: HeartSizes, contraction: Tensor) -> _LeftVentricle:
     )
 
 
-def _ellipsoid_of(q: Points, left: _LeftVentricle, radius: Tensor, apical_wall: float) -> Depth:
+def _ellipsoid_of(q: Points, left: _LeftVentricle, radius: Tensor, apical_wall: Length) -> Depth:
     center = Points(torch.zeros_like(radius), torch.zeros_like(radius), left.center)
     return ellipsoid(q, center, (radius, radius, left.half_length + 0.75 * apical_wall))
 

@@ -30,7 +30,9 @@ _GRAIN = {
     Tissue.LEFT_BLOOD: 0.05,
     Tissue.RIGHT_BLOOD: 0.07,
 }
+_GRAIN_SCALE = 2.5  # times finer than the shapes that the texture gives to organs
 _SLAB_SHARE = 0.09  # of half the field of view
+_STRETCH_REACH_MM = 55.0
 _STRETCH = 0.25  # of the muscle towards the center at full contraction, for its grain
 
 
@@ -60,8 +62,11 @@ def conditions(
 
 
 def receive_phase(body: Body, points: Points) -> Complex[Tensor, "fine_y fine_x"]:
-    """Return the smooth phase that eddy currents and the receiver leave in an image."""
-    angle = 0.5 * body.phase.at(points)
+    """Return the smooth phase that eddy currents, the receiver and an echo off center leave.
+
+    The last follows off-resonance, hence its finer field.
+    """
+    angle = 0.7 * body.phase.at(points) + 0.6 * body.shading.at(points)
     return torch.polar(torch.ones_like(angle), angle)
 
 
@@ -83,13 +88,13 @@ def form_image(
     A rendering of one moment serves all frames.
     """
     preparation = contrast.preparation.to(rendering.still.device)
-    grain = body.texture.at(rendering.points)
+    grain = body.texture.at(rendering.points, scale=_GRAIN_SCALE)
     still = _weighted(rendering.still, contrast.readout, grain)
     image = torch.einsum("tyx,tf->fyx", still, preparation.to(still.dtype))
     rows, columns = rendering.window
     near = rendering.in_window(rendering.points)
-    moved = near.times(1 + _STRETCH * contraction.to(preparation.device))
-    grain = body.texture.at(moved)
+    rest = _at_rest(near, contraction.to(preparation.device))
+    grain = body.texture.at(rest, scale=_GRAIN_SCALE)
     image[:, rows, columns] = sum(
         rendering.moving[tissue]
         * (1 + _GRAIN[tissue] * grain)
@@ -98,6 +103,12 @@ def form_image(
         for tissue in Tissue
     )
     return image
+
+
+def _at_rest(p: Points, contraction: Series) -> Points:
+    """Return where the tissue now at `p` was at the end of diastole; far away it rests."""
+    near = torch.exp(-p.dot(p) / _STRETCH_REACH_MM**2)
+    return p.times(1 + _STRETCH * contraction * near)
 
 
 def _weighted(

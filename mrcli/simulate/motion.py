@@ -47,10 +47,14 @@ def over_the_cycle(n_frames: int) -> HeartState:
 
 
 def beat_after_beat(
-    n_frames: int, random: Generator, *, drift_mm: float, jitter: float, cycle: float = 0.8
+    n_frames: int, random: Generator, *, drift_mm: float, mistrigger: float, cycle: float = 0.8
 ) -> HeartState:
-    """Return one moment in each of `n_frames` beats: the trigger jitters, the breath drifts."""
-    at = cycle + jitter * torch.randn(n_frames, generator=random)
+    """Return one moment in each of `n_frames` beats, of a breath that drifts.
+
+    A share `mistrigger` of them is taken at any moment of the cycle instead.
+    """
+    is_late = torch.rand(n_frames, generator=random) < mistrigger
+    at = torch.where(is_late, torch.rand(n_frames, generator=random), cycle)
     shift = breathing_drift(n_frames, random, drift_mm)
     return HeartState(contraction_at(at)[:, None, None], shift[:, None, None])
 

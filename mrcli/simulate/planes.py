@@ -11,6 +11,7 @@ from mrcli.simulate.body import Body
 from mrcli.simulate.shapes import Points
 
 Grid = tuple[int, int]  # (y, x)
+VIEWS = frozenset({"sax", "2ch", "3ch", "4ch", "lvot", "axial"})
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare

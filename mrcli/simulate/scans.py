@@ -7,17 +7,18 @@ one slice. k-space is fully sampled and noisy; masks are a matter of their own.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Complex
+from jaxtyping import Bool, Complex
 from torch import Generator, Tensor
 
+from mrcli.errors import DataError
 from mrcli.physics.encoding import fft2c, ifft2c
 from mrcli.simulate import coils
 from mrcli.simulate.acquisition import (
     BeatErrors,
-    Window,
+    Windows,
     apply_windows,
     band_limited,
     disturb,
@@ -46,11 +47,11 @@ from mrcli.simulate.motion import (
     over_the_cycle,
 )
 from mrcli.simulate.planes import Plane, Prescription, plane_of
+from mrcli.simulate.receivers import noise_level, receivers
 from mrcli.simulate.recipes import ScanRecipe, ScanSizes, draw_log_uniform, draw_sizes
-from mrcli.simulate.shapes import Points
 from mrcli.simulate.signals import phase_contrast
 from mrcli.simulate.subjects import Subject, draw_subject, render_subject
-from mrcli.types import CoilMatrix, Image, KSpace, NoiseSamples, SensitivityMaps
+from mrcli.types import Image, KSpace, NoiseSamples, SensitivityMaps
 
 _VENC_CM_S = 150.0
 _DIASTOLE = 0.8  # of the cardiac cycle: when single images are taken
@@ -58,9 +59,7 @@ _LINES_PER_BEAT = 12
 _SEGMENTED = frozenset({"cine", "lge", "flow2d", "blackblood", "T1w", "T2w"})
 _SINGLE_SHOT = frozenset({"T1map", "T1mappost", "T2map", "T1rho", "perfusion"})
 _GAP = 1.2  # from slice to slice, in thicknesses
-_REFERENCE_VOXEL_MM3 = 1.5 * 1.5 * 8.0
-_REFERENCE_LINES = 200
-_TYPICAL_PEAK = 0.03  # of k-space over sqrt(n_y n_x), for a signal of 1: it depends on the contrast
+_COARSENING, _LEAST_MATRIX = 5, 16  # of the matrix that tells the peak
 _NOISE_SAMPLES = 20_000
 
 
@@ -72,7 +71,7 @@ class ScanPlan:
     sizes: ScanSizes
     subject: Subject
     mixing: Complex[Tensor, "virtual coil"]  # gains and compression of the receivers
-    covariance: CoilMatrix  # of the noise of the virtual coils, in the units of k-space
+    covariance: Complex[Tensor, "virtual virtual"]  # of their noise, in the units of k-space
     scale: float  # of k-space over magnetisation
     heart: HeartState
     beats: BeatErrors | None
@@ -102,33 +101,21 @@ class SimulatedSlice:
 
 def plan_scan(recipe: ScanRecipe, images: Tensor | None = None) -> ScanPlan:
     """Draw patient, sizes, coils and motion; `images` of a real patient replace the anatomy."""
-    subject = draw_subject(recipe.patient_random(), images)
-    sizes, protocol, site = draw_sizes(recipe), recipe.protocol, recipe.site
-    random = recipe.random("scan")
-    peak = draw_log_uniform(site.peak, random)
-    scale = peak / (_TYPICAL_PEAK * math.sqrt(math.prod(sizes.matrix)))
-    mixing, covariance = _receivers(recipe, subject)
-    sigma = scale * _noise_level(recipe, sizes)
-    return ScanPlan(
-        recipe,
-        sizes,
-        subject,
-        mixing,
-        sigma**2 * covariance,
-        scale,
-        _heart_of(recipe, sizes),
-        _beats_of(recipe, sizes) if protocol.contrast in _SEGMENTED else None,
-    )
+    subject, sizes = draw_subject(recipe.patient_random(), images), draw_sizes(recipe)
+    middle = _plane_of_slice(recipe, sizes, subject, sizes.n_slices // 2)
+    mixing, covariance = receivers(recipe, subject, middle)
+    heart, beats = _heart_of(recipe, sizes), _beats_of(recipe, sizes)
+    plan = ScanPlan(recipe, sizes, subject, mixing, covariance, 1.0, heart, beats)
+    scale = draw_log_uniform(recipe.site.peak, recipe.random("scan")) / _peak(plan)
+    sigma = scale * noise_level(recipe, sizes)
+    return replace(plan, covariance=sigma**2 * covariance, scale=scale)
 
 
 def simulate_slice(plan: ScanPlan, index: int, device: str = "cpu") -> SimulatedSlice:
     """Simulate slice `index` of a scan."""
     plane = _plane(plan, index)
     windows = filter_windows(plan.recipe.site.kspace_filter, plan.sizes.matrix)
-    fine = plan.scale * _object(plan, plane, index, device)
-    receivers = coils.sensitivities(_array(plan), plane, plan.sizes.matrix, device)
-    receivers = torch.einsum("vc,cyx->vyx", plan.mixing.to(receivers), receivers)
-    image, maps = split_shading(band_limited(fine, plan.sizes.matrix), receivers)
+    image, maps = _seen(plan, plane, index, device)
     truth = _filtered(image, windows)
     kspace = encode(truth, maps)
     if plan.beats is not None:
@@ -138,52 +125,56 @@ def simulate_slice(plan: ScanPlan, index: int, device: str = "cpu") -> Simulated
     return SimulatedSlice(truth, maps, _stored(kspace, noise, windows, plan))
 
 
+def _seen(plan: ScanPlan, plane: Plane, index: int, device: str) -> tuple[Image, SensitivityMaps]:
+    """Return the object with the brightness of the coils, and maps of unit RSS."""
+    matrix = plan.sizes.matrix
+    fine = plan.scale * _object(plan, plane, index, device)
+    loops = coils.sensitivities(_array(plan), plane, matrix, device)
+    virtual = torch.einsum("vc,cyx->vyx", plan.mixing.to(loops), loops)
+    return split_shading(band_limited(fine, matrix), virtual)
+
+
+def _peak(plan: ScanPlan) -> float:
+    """Return the largest magnitude that k-space of the middle slice has without noise.
+
+    It lies near the origin, where a coarse matrix has the same samples but for the unit of the
+    transform.
+    """
+    n_y, n_x = plan.sizes.matrix
+    coarse = (max(_LEAST_MATRIX, n_y // _COARSENING), max(_LEAST_MATRIX, n_x // _COARSENING))
+    small = replace(plan, sizes=replace(plan.sizes, matrix=coarse))
+    index = plan.sizes.n_slices // 2
+    largest = float(encode(*_seen(small, _plane(small, index), index, "cpu")).abs().amax())
+    if largest == 0:
+        raise DataError("the anatomy is empty: nothing in this slice gives a signal")
+    return largest * math.sqrt(n_y * n_x / math.prod(coarse))
+
+
 def noise_scan(plan: ScanPlan, n_samples: int = _NOISE_SAMPLES) -> NoiseSamples:
     """Return a noise scan: what the receivers give without a signal."""
     random = plan.recipe.random("noise scan")
     return draw_noise_scan(n_samples, plan.covariance, random)
 
 
+def measured_lines(plan: ScanPlan) -> Bool[Tensor, " y"]:
+    """Return which lines the scanner measures; the others are zero filling or partial Fourier."""
+    window, _ = filter_windows(plan.recipe.site.kspace_filter, plan.sizes.matrix)
+    return (window > 0) & wanted_lines(plan)
+
+
+def wanted_lines(plan: ScanPlan) -> Bool[Tensor, " y"]:
+    """Return all lines but those that partial Fourier leaves out.
+
+    Zero filling is no loss: the image has no more resolution, and a file does not tell its zeros
+    from measured ones.
+    """
+    n_y = plan.sizes.matrix[0]
+    return torch.arange(n_y) >= round((1 - plan.recipe.site.partial_fourier) * n_y)
+
+
 def noiseless(one: SimulatedSlice) -> KSpace:
     """Return the k-space of the truth, without noise and without errors of beats."""
     return encode(one.truth, one.maps)
-
-
-def _receivers(recipe: ScanRecipe, subject: Subject) -> tuple[Tensor, CoilMatrix]:
-    """Return the mix of coils and the correlation of their noise.
-
-    What the coils see near the heart has a root mean square of 1, so that the noise level is that
-    of the combined image there.
-    """
-    site, thorax = recipe.site, subject.body.thorax
-    array = coils.place_array(site.array, thorax)
-    gains = coils.draw_gains(site.array.n_coils, recipe.random("gains"), site.gain_spread)
-    correlation = coils.noise_correlation(array, thorax, site.body_noise).to(gains.dtype)
-    places = _near_the_heart()
-    x, y, _ = coils.magnetic_field(array, places)
-    seen = gains[:, None] * torch.complex(x, -y)
-    gains = gains / seen.abs().square().sum(0).mean().sqrt()
-    mixing = torch.diag(gains)
-    covariance = torch.diag(gains / gains.abs().square().mean().sqrt())
-    covariance = coils.mixed_covariance(covariance, correlation)
-    if site.n_virtual is not None and site.n_virtual < site.array.n_coils:
-        virtual = coils.compression_matrix(seen, site.n_virtual)
-        mixing, covariance = virtual @ mixing, coils.mixed_covariance(virtual, covariance)
-    return mixing, covariance
-
-
-def _near_the_heart() -> Points:
-    random = torch.Generator().manual_seed(0)  # the points only sample an average
-    x, y, z = 200 * torch.rand(3, 2000, generator=random) - 100
-    return Points(x, 0.8 * y, z)
-
-
-def _noise_level(recipe: ScanRecipe, sizes: ScanSizes) -> float:
-    """Return sigma for a magnetisation of 1: signal grows with field, voxel and measuring time."""
-    protocol, site = recipe.protocol, recipe.site
-    voxel = protocol.fov_x_mm * protocol.fov_y_mm / math.prod(sizes.matrix) * protocol.thickness_mm
-    lines = math.sqrt(protocol.averages * sizes.matrix[0] / _REFERENCE_LINES)
-    return 1 / (site.snr * (site.field_strength_t / 3) * (voxel / _REFERENCE_VOXEL_MM3) * lines)
 
 
 def _heart_of(recipe: ScanRecipe, sizes: ScanSizes) -> HeartState:
@@ -193,7 +184,9 @@ def _heart_of(recipe: ScanRecipe, sizes: ScanSizes) -> HeartState:
     if contrast in _SINGLE_SHOT:
         drift = max(site.drift_mm, 1.0)  # nobody holds the breath for so many beats
         random = recipe.random("beats")
-        return beat_after_beat(sizes.n_frames, random, drift_mm=drift, jitter=0.012)
+        return beat_after_beat(
+            sizes.n_frames, random, drift_mm=drift, mistrigger=site.mistrigger, cycle=_DIASTOLE
+        )
     return _moment(_DIASTOLE)
 
 
@@ -204,7 +197,8 @@ def _moment(cycle: float) -> HeartState:
 
 def _beats_of(recipe: ScanRecipe, sizes: ScanSizes) -> BeatErrors | None:
     site, random = recipe.site, recipe.random("segments")
-    if site.drift_mm == 0 and site.mistrigger == 0:
+    is_segmented = recipe.protocol.contrast in _SEGMENTED
+    if not is_segmented or (site.drift_mm == 0 and site.mistrigger == 0):
         return None
     n_beats = max(2, math.ceil(sizes.matrix[0] / _LINES_PER_BEAT))
     late = (torch.rand(n_beats, generator=random) < site.mistrigger).long()
@@ -215,13 +209,17 @@ def _beats_of(recipe: ScanRecipe, sizes: ScanSizes) -> BeatErrors | None:
 
 
 def _plane(plan: ScanPlan, index: int) -> Plane:
-    protocol, sizes = plan.recipe.protocol, plan.sizes
+    return _plane_of_slice(plan.recipe, plan.sizes, plan.subject, index)
+
+
+def _plane_of_slice(recipe: ScanRecipe, sizes: ScanSizes, subject: Subject, index: int) -> Plane:
+    protocol = recipe.protocol
     is_flow = protocol.contrast == "flow2d"  # its slices are moments of one place
     step = 0.0 if is_flow else _GAP * protocol.thickness_mm
     offset = step * (index - (sizes.n_slices - 1) / 2) + (42.0 if is_flow else 0.0)
     fov_mm = (protocol.fov_y_mm, protocol.fov_x_mm)
     wanted = Prescription(sizes.view, fov_mm, protocol.thickness_mm, offset)
-    return plane_of(wanted, plan.subject.body, plan.recipe.random("plane"))
+    return plane_of(wanted, subject.body, recipe.random("plane"))
 
 
 def _array(plan: ScanPlan) -> coils.Currents:
@@ -247,21 +245,17 @@ def _object(plan: ScanPlan, plane: Plane, index: int, device: str) -> FineImage:
     return image
 
 
-def _filtered(image: Image, windows: tuple[Window, Window]) -> Image:
+def _filtered(image: Image, windows: Windows) -> Image:
     """Return the image as the vendor's filter leaves it, untouched where it does nothing."""
     if all(bool((window == 1).all()) for window in windows):
         return image
     return ifft2c(apply_windows(fft2c(image), windows))
 
 
-def _stored(
-    kspace: KSpace, noise: KSpace, windows: tuple[Window, Window], plan: ScanPlan
-) -> KSpace:
+def _stored(kspace: KSpace, noise: KSpace, windows: Windows, plan: ScanPlan) -> KSpace:
     """Return what the file holds: filtered noise too, exact zeros where nothing was measured."""
-    y, x = windows
-    n_left_out = round((1 - plan.recipe.site.partial_fourier) * len(y))
-    measured = (y > 0) & (torch.arange(len(y)) >= n_left_out)
-    return apply_windows(kspace + apply_windows(noise, windows), (measured.float(), (x > 0) * 1.0))
+    measured = measured_lines(plan).float(), torch.ones_like(windows[1])
+    return apply_windows(kspace + apply_windows(noise, windows), measured)
 
 
 def _noise_random(plan: ScanPlan, index: int, device: str) -> Generator:

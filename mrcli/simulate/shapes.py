@@ -95,14 +95,13 @@ def inside(depth: Depth, edge_mm: Length) -> Coverage:
 
 
 def paint(
-    layers: Iterable[Layer], shape: tuple[int, ...], edge_mm: float, free: Coverage
+    layers: Iterable[Layer], free: Coverage, edge_mm: float
 ) -> tuple[TissueFractions, Coverage]:
     """Lay tissues from front to back; each takes what the ones before it left `free`.
 
-    Returns the fractions ``(tissue, *shape)`` and what is still free, which is air.
+    Returns the fractions ``(tissue, *batch, y, x)`` and what is still free, which is air.
     """
-    fractions = torch.zeros(N_TISSUES, *shape, device=free.device)
-    free = free.expand(shape)
+    fractions = torch.zeros(N_TISSUES, *free.shape, device=free.device)
     for layer in layers:
         taken = inside(layer.depth_mm, edge_mm) * free
         fractions[layer.tissue] += taken

@@ -5,22 +5,27 @@ CMRxRecon2025. A table ``[protocol.NAME]`` holds what the sites share of a proto
 the rest, or says otherwise, under ``[site.protocols.NAME]``.
 """
 
+import inspect
 import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mrcli.errors import InputError
+from mrcli.physics.pattern_names import parse_pattern
 from mrcli.simulate.acquisition import KSpaceFilter
 from mrcli.simulate.coils import CoilArray
 from mrcli.simulate.contrast import CONTRASTS
+from mrcli.simulate.planes import VIEWS
 from mrcli.simulate.sites import Container, ProtocolSpec, SiteSpec, Split
 
 BUILT_IN = Path(__file__).with_name("sites.toml")
 MAX_COILS = 128
+
+Spec = TypeVar("Spec")
 
 
 def load_sites(path: Path = BUILT_IN) -> tuple[SiteSpec, ...]:
@@ -35,7 +40,7 @@ def load_sites(path: Path = BUILT_IN) -> tuple[SiteSpec, ...]:
     entries = facts.get("site")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path.name}: holds no site", hint="describe each under [[site]]")
-    sites = tuple(_Reader(path.name, facts).site(entry) for entry in entries)
+    sites = tuple(_Reader(path, facts).site(entry) for entry in entries)
     names = [site.name for site in sites]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -47,7 +52,7 @@ def load_sites(path: Path = BUILT_IN) -> tuple[SiteSpec, ...]:
 class _Reader:
     """Turns the tables of a file into sites; protocols inherit from the file's `protocol` table."""
 
-    file: str
+    path: Path
     facts: Mapping[str, object]
 
     def site(self, entry: object) -> SiteSpec:
@@ -56,25 +61,31 @@ class _Reader:
             name = f"site {entry.get('center')}/{entry.get('scanner')}"
         try:
             return self._site(entry)
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
+        except InputError as error:
             raise InputError(
-                f"{self.file}: {name}: {_reason(error)}",
+                f"{self.path.name}: {name}: {error.message}", hint=error.hint
+            ) from error
+        except KeyError as error:
+            raise InputError(f"{self.path.name}: {name}: the key {error} is missing") from error
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.path.name}: {name}: {error}",
                 hint="compare with the sites of the program: mrcli simulate --list",
             ) from error
 
     def _site(self, entry: object) -> SiteSpec:
-        values = dict(_table(entry, "site"))
-        protocols = _table(values.pop("protocols"), "protocols")
-        array, filtered = values.pop("array"), values.pop("kspace_filter", {})
-        values |= {"split": Split(values["split"]), "peak": tuple(values["peak"])}
-        spec = SiteSpec(
-            **(_DEFAULTS | values),
-            array=_array(_table(array, "array")),
-            kspace_filter=KSpaceFilter(**_table(filtered, "kspace_filter")),
-            protocols=tuple(self._protocol(key, one) for key, one in protocols.items()),
-        )
+        values = _DEFAULTS | dict(_table(entry, "site"))
+        protocols = _table(values["protocols"], "protocols")
+        values |= {
+            "split": Split(values["split"]),
+            "peak": _numbers(values, "peak", 2),
+            "patterns": tuple(map(_pattern, values["patterns"])),
+            "anatomy": values["anatomy"] and self.path.parent / values["anatomy"],
+            "array": _array(dict(_table(values["array"], "array"))),
+            "kspace_filter": _built(KSpaceFilter, _table(values["kspace_filter"], "kspace_filter")),
+            "protocols": tuple(self._protocol(key, one) for key, one in protocols.items()),
+        }
+        spec = _built(SiteSpec, values)
         _require_possible(spec)
         return spec
 
@@ -84,10 +95,11 @@ class _Reader:
         shared = _table(self.facts.get("protocol", {}), "protocol").get(contrast, {})
         values = dict(_table(shared, contrast)) | dict(_table(own, contrast))
         values["container"] = Container(values.get("container", "hdf5"))
-        for key in ("views", "n_frames", "n_slices"):
-            values[key] = tuple(values[key])
-        values["matrices"] = tuple((int(y), int(x)) for y, x in values["matrices"])
-        spec = ProtocolSpec(contrast=contrast, **values)
+        values["views"] = tuple(values["views"])
+        for key in ("n_frames", "n_slices"):
+            values[key] = _counts(values, key)
+        values["matrices"] = tuple(_matrix(one) for one in values["matrices"])
+        spec = _built(ProtocolSpec, values | {"contrast": contrast})
         _require_sizes(spec)
         return spec
 
@@ -99,6 +111,9 @@ _DEFAULTS: dict[str, Any] = {
     "drift_mm": 0.0,
     "mistrigger": 0.0,
     "readout_oversampling": 2.0,
+    "kspace_filter": {},
+    "patterns": ("Uniform8",),
+    "anatomy": None,
 }
 
 
@@ -108,22 +123,61 @@ def _table(value: object, name: str) -> Mapping[str, Any]:
     return value
 
 
-def _array(values: Mapping[str, Any]) -> CoilArray:
-    rows = {key: tuple(values[key]) for key in ("front", "back")}
-    return CoilArray(**(dict(values) | rows))
+def _array(values: dict[str, Any]) -> CoilArray:
+    return _built(CoilArray, values | {key: _counts(values, key, 2) for key in ("front", "back")})
 
 
-def _reason(error: Exception) -> str:
-    """Say what is wrong in the words of the file, not of Python."""
-    if isinstance(error, KeyError):
-        return f"the key {error.args[0]!r} is missing"
-    _, is_unknown, key = str(error).rpartition("unexpected keyword argument ")
-    if not is_unknown:
-        return str(error).rpartition("__init__() ")[2]
-    kinds = (SiteSpec, ProtocolSpec, CoilArray, KSpaceFilter)
-    known = [field.name for kind in kinds for field in fields(kind)]
-    near = get_close_matches(key.strip("'"), known, 1)
-    return f"the key {key} is unknown" + (f", did you mean {near[0]!r}?" if near else "")
+def _pattern(text: str) -> str:
+    parse_pattern(text)
+    return text
+
+
+def _built(kind: Callable[..., Spec], values: Mapping[str, Any]) -> Spec:
+    """Return the description that a table holds; raises `ValueError` for its keys."""
+    known = inspect.signature(kind).parameters
+    for key in values:
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            raise ValueError(
+                f"the key {key!r} is unknown" + (f", did you mean {near[0]!r}?" if near else "")
+            )
+    for key, parameter in known.items():
+        if key not in values and parameter.default is parameter.empty:
+            raise ValueError(f"the key {key!r} is missing")
+        value = values.get(key, parameter.default)
+        if parameter.annotation is float and not _is_number(value):
+            raise ValueError(f"the key {key!r} is {value!r}, a number is needed")
+        if parameter.annotation is int and not isinstance(value, int):
+            raise ValueError(f"the key {key!r} is {value!r}, a whole number is needed")
+        if parameter.annotation is str and not isinstance(value, str):
+            raise ValueError(f"the key {key!r} is {value!r}, text is needed")
+    return kind(**values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _numbers(values: Mapping[str, Any], key: str, n: int | None = None) -> tuple[Any, ...]:
+    """Return the numbers of a list, `n` of them; raises `ValueError`."""
+    found = values[key]
+    is_list = isinstance(found, list) and all(_is_number(one) for one in found)
+    if not is_list or n not in (None, len(found)):
+        raise ValueError(f"{key} is {found}, a list of {n or 'some'} numbers is needed")
+    return tuple(found)
+
+
+def _counts(values: Mapping[str, Any], key: str, n: int | None = None) -> tuple[int, ...]:
+    """Return the whole numbers of a list, `n` of them; raises `ValueError`."""
+    found = _numbers(values, key, n)
+    if not all(isinstance(one, int) and one >= 0 for one in found):
+        raise ValueError(f"{key} is {list(found)}, whole numbers are needed")
+    return found
+
+
+def _matrix(found: object) -> tuple[int, int]:
+    y, x = _counts({"matrices": found}, "matrices", 2)
+    return y, x
 
 
 def _require_possible(spec: SiteSpec) -> None:
@@ -131,7 +185,7 @@ def _require_possible(spec: SiteSpec) -> None:
     checks = (
         (1 <= n_coils <= MAX_COILS, f"{n_coils} coils, needed are 1 to {MAX_COILS}"),
         (
-            spec.n_virtual is None or 1 <= spec.n_virtual <= n_coils,
+            1 <= spec.n_virtual <= n_coils,
             f"n_virtual is {spec.n_virtual}, the array has {n_coils} coils",
         ),
         (spec.array.loop_radius_mm > 0 and spec.array.gap_mm > 0, "loops need radius and gap"),
@@ -164,5 +218,9 @@ def _require_sizes(spec: ProtocolSpec) -> None:
         raise ValueError(f"{spec.contrast}: frames and slices are 1 to 512")
     if min(spec.fov_y_mm, spec.fov_x_mm, spec.thickness_mm, spec.tr_ms) <= 0:
         raise ValueError(f"{spec.contrast}: lengths and times must be above 0")
-    if not spec.views:
-        raise ValueError(f"{spec.contrast}: no view")
+    if spec.te_ms < 0 or spec.averages <= 0:
+        raise ValueError(f"{spec.contrast}: te_ms is {spec.te_ms}, averages is {spec.averages}")
+    if not spec.views or not VIEWS.issuperset(spec.views):
+        raise ValueError(
+            f"{spec.contrast}: views are {spec.views}, known are {', '.join(sorted(VIEWS))}"
+        )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from pathlib import Path
 
 from mrcli.errors import InputError
 from mrcli.simulate.acquisition import KSpaceFilter
@@ -64,7 +65,7 @@ class SiteSpec:
     modelled_on: str
     split: Split
     array: CoilArray
-    n_virtual: int | None  # coils after compression; None: all are kept
+    n_virtual: int  # coils after compression; no more than the array has
     body_noise: float  # share of the noise that the body makes, and neighbours share
     gain_spread: float
     snr: float  # of water at rest in 1.5 x 1.5 x 8 mm at 3 T, fully sampled and combined
@@ -76,6 +77,8 @@ class SiteSpec:
     drift_mm: float
     mistrigger: float  # share of the beats
     readout_oversampling: float
+    patterns: tuple[str, ...]  # what the site samples with, such as shifted-uniform4
+    anatomy: Path | None  # real images of its patients; None: procedural
     protocols: tuple[ProtocolSpec, ...]
 
     @property

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
-from torch.nn.functional import avg_pool2d, grid_sample
+from torch.nn.functional import grid_sample
 
 from mrcli.simulate.anatomy import Rendering, fine_grid, render, window_around_heart
 from mrcli.simulate.body import Body, draw_body
@@ -28,7 +28,7 @@ _SHADING_PIXELS = 45  # what varies more slowly is taken for the coils' doing
 _CONTRACTION = 0.22  # of lengths near the center of the heart
 _HEART_MM = 38.0  # how far that reaches
 # brightness in the real image, and the tissue that it stands for; in between is a mixture
-_ANCHORS = (
+_ANCHORS: tuple[tuple[float, Tissue | None], ...] = (
     (0.00, None),
     (0.10, Tissue.LUNG),
     (0.30, Tissue.MYOCARDIUM),
@@ -90,11 +90,22 @@ def _as_brightness(subject: Subject, index: int) -> Float[Tensor, "row column"]:
         raise TypeError("the subject has no images")
     image = torch.rot90(images[index % len(images)], subject.turn % 4)
     image = image.flip(0) if subject.turn >= 4 else image
-    size = 2 * _SHADING_PIXELS + 1
-    local = avg_pool2d(image[None, None], size, 1, _SHADING_PIXELS, count_include_pad=False)[0, 0]
+    local = _box_mean(_box_mean(image, 0), 1)
     local = local + image.mean()  # dark surroundings are no reason to brighten
-    flat = image / local.sqrt()
-    return (flat / torch.quantile(flat, 0.985)).clamp(0, 1)
+    flat = torch.where(local > 0, image / local.sqrt(), image)
+    white = torch.quantile(flat, 0.985)
+    white = white if white > 0 else flat.amax()
+    return (flat / white).clamp(0, 1) if white > 0 else flat
+
+
+def _box_mean(image: Float[Tensor, "row column"], axis: int) -> Float[Tensor, "row column"]:
+    """Return the mean over a window along one axis, of those pixels that exist."""
+    n = image.shape[axis]
+    sums = torch.cat((torch.zeros_like(image.narrow(axis, 0, 1)), image.cumsum(axis)), axis)
+    index = torch.arange(n)
+    stop, start = (index + _SHADING_PIXELS + 1).clamp(max=n), (index - _SHADING_PIXELS).clamp(min=0)
+    counts = (stop - start).view((-1, 1) if axis == 0 else (1, -1))
+    return (sums.index_select(axis, stop) - sums.index_select(axis, start)) / counts
 
 
 def _render_image(
@@ -127,11 +138,8 @@ def tissue_fractions(brightness: Float[Tensor, "*batch y x"]) -> TissueFractions
     """Return the mixture of the two tissues between whose brightness a value lies."""
     fractions = torch.zeros(N_TISSUES, *brightness.shape, device=brightness.device)
     for (low, darker), (high, brighter) in pairwise(_ANCHORS):
-        share = (brightness - low) / (high - low)
-        is_here = (share >= 0) & (share < 1) if brighter is not Tissue.FAT else share >= 0
-        share = share.clamp(0, 1) * is_here
-        if brighter is not None:
-            fractions[brighter] += share
+        share = ((brightness - low) / (high - low)).clamp(0, 1)
+        fractions[brighter] += share
         if darker is not None:
-            fractions[darker] += is_here - share
+            fractions[darker] -= share
     return fractions

@@ -11,9 +11,10 @@ from mrcli.simulate.shapes import Depth, Layer, Points, both, cylinder, ellipsoi
 from mrcli.simulate.tissues import Tissue
 
 _RIB_SPACING_MM, _RIB_SHARE = 27.0, 0.34
-_SKIN_MM = 2.0
+_SKIN_MM = 1.4
 _VESSELS_SCALE = 2.2  # times finer than the texture of tissue
-_RARE = 1.5  # standard deviations: where the texture is above, a lung has a vessel
+_LUNG_VESSEL_MM, _LIVER_VEIN_MM = 1.6, 2.6  # radii of those that a slice can show
+_FAT_PLANE_MM = 0.4  # half the thickness of the fat between the muscles of the wall
 
 
 def thorax_layers(p: Points, body: Body) -> Iterator[Layer]:
@@ -52,8 +53,7 @@ def _abdomen(p: Points, x: Tensor, y: Tensor, cavity: Depth, body: Body) -> Iter
     below = both(dome - p.z, cavity - 3)
     wavy = 7 * body.texture.at(p)
     liver = both(below, 26 - x + wavy)
-    veins = 5 * (body.texture.at(p, scale=1.3) - _RARE)
-    yield Layer(Tissue.RIGHT_BLOOD, both(liver - 4, veins))
+    yield Layer(Tissue.RIGHT_BLOOD, both(liver - 4, _tubes(p, body, _LIVER_VEIN_MM)))
     yield Layer(Tissue.LIVER, liver)
     stomach = ellipsoid(Points(x, y, p.z), _at(62, -12, sizes.dome - 52), (38.0, 34.0, 42.0))
     yield Layer(Tissue.FLUID, both(stomach, below, y + 18 + wavy))  # fluid lies behind the air
@@ -77,15 +77,25 @@ def _mediastinum(x: Tensor, y: Tensor, cavity: Depth, body: Body, p: Points) -> 
 
 
 def _lungs(p: Points, cavity: Depth, body: Body) -> Iterator[Layer]:
-    vessels = 4 * (body.texture.at(p, scale=_VESSELS_SCALE) - _RARE)
-    yield Layer(Tissue.RIGHT_BLOOD, both(cavity - 4, vessels))
+    yield Layer(Tissue.RIGHT_BLOOD, both(cavity - 4, _tubes(p, body, _LUNG_VESSEL_MM)))
     yield Layer(Tissue.LUNG, cavity)
+
+
+def _tubes(p: Points, body: Body, radius_mm: float) -> Depth:
+    """Return the depth in winding tubes: two independent fields vanish together along lines.
+
+    The second field is the first one seen elsewhere along other axes.
+    """
+    elsewhere = Points(p.y + 41, p.z - 67, p.x + 23)
+    one, other = (body.texture.at(q, scale=_VESSELS_SCALE) for q in (p, elsewhere))
+    away_mm = torch.hypot(one, other) * (body.texture.correlation_mm / _VESSELS_SCALE)
+    return radius_mm - away_mm
 
 
 def _wall(
     p: Points, x: Tensor, y: Tensor, below_fat: Depth, sizes: ThoraxSizes, body: Body
 ) -> Iterator[Layer]:
-    """Yield sternum and ribs, which run down towards the front, in muscle streaked with fat."""
+    """Yield sternum and ribs, which run down towards the front, between muscles parted by fat."""
     middle = below_fat - 0.55 * sizes.wall
     sternum = both(
         cylinder(x, y + sizes.half_depth - sizes.fat - 0.5 * sizes.wall, (17.0, 6.5)),
@@ -96,8 +106,10 @@ def _wall(
     across = (turn - torch.round(turn)).abs() * _RIB_SPACING_MM
     rib = both(0.21 * sizes.wall - middle.abs(), _RIB_SHARE * _RIB_SPACING_MM / 2 - across)
     yield Layer(Tissue.BONE, rib)
-    streaks = 3 * (body.texture.at(p, scale=1.6) - 1.1)
-    yield Layer(Tissue.FAT, both(below_fat, streaks))
+    wavy = 0.16 * sizes.wall * body.texture.at(p)
+    for share in (0.3, 0.95):  # from the skin: between two muscles, and below the ribs
+        plane = _FAT_PLANE_MM - (below_fat - share * sizes.wall + wavy).abs()
+        yield Layer(Tissue.FAT, both(below_fat, plane))
     yield Layer(Tissue.MUSCLE, below_fat)
 
 

@@ -1,10 +1,11 @@
 """Tissues of the thorax: relaxation, proton density and chemical shift, by field strength.
 
-Times at 1.5 and 3 T are measured values: myocardium, blood, muscle and cord of Stanisz 2005
-(doi:10.1002/mrm.20605), fat, liver and marrow of de Bazelaire 2004 (doi:10.1148/radiol.2303021331),
-native myocardium and blood in vivo of von Knobelsdorff 2013 (doi:10.1186/1532-429X-15-53). Other
-fields follow the power law of Bottomley 1984 (doi:10.1118/1.595535) through both; 5 T is therefore
-an extrapolation. T1rho is near that of Han 2014 (doi:10.1002/jmri.24580).
+Measured at 1.5 and 3 T: muscle and arterial blood of Stanisz 2005 (doi:10.1002/mrm.20605), fat,
+liver and marrow of de Bazelaire 2004 (doi:10.1148/radiol.2303021331), myocardium in vivo within
+the normal values of Kawel-Boehm 2020 (doi:10.1186/s12968-020-00683-3). Lung, fluid, scar, the
+shorter T2 of venous blood, T1rho a little above T2, and the proton densities are plausible choices.
+Other fields follow the power law of Bottomley 1984 (doi:10.1118/1.595535) through both values; 5 T
+is therefore an extrapolation.
 """
 
 import math
@@ -58,14 +59,14 @@ class _Measured:
 _MEASURED = {
     Tissue.LUNG: _Measured((1200, 1350), (40, 30), 0.16, contrast_share=0.3),
     Tissue.FAT: _Measured((343, 382), (58, 68), 0.90, 1.3, FAT_SHIFT_PPM, 0.05),
-    Tissue.MUSCLE: _Measured((1008, 1300), (44, 40), 0.80, contrast_share=0.18),
+    Tissue.MUSCLE: _Measured((1008, 1412), (44, 50), 0.80, contrast_share=0.18),
     Tissue.BONE: _Measured((549, 586), (49, 49), 0.45, 1.2, 0.6 * FAT_SHIFT_PPM, 0.2),
     Tissue.LIVER: _Measured((586, 809), (46, 34), 0.80, contrast_share=0.45),
     Tissue.FLUID: _Measured((3500, 4000), (1400, 1100), 1.0),
     Tissue.MYOCARDIUM: _Measured((990, 1160), (52, 45), 0.80, contrast_share=0.47),
     Tissue.SCAR: _Measured((1120, 1290), (58, 51), 0.85, contrast_share=0.95),
-    Tissue.LEFT_BLOOD: _Measured((1560, 1750), (240, 180), 0.95, contrast_share=1.0),
-    Tissue.RIGHT_BLOOD: _Measured((1540, 1730), (190, 110), 0.95, contrast_share=1.0),
+    Tissue.LEFT_BLOOD: _Measured((1441, 1932), (290, 275), 0.95, contrast_share=1.0),
+    Tissue.RIGHT_BLOOD: _Measured((1441, 1932), (190, 110), 0.95, contrast_share=1.0),
 }
 
 

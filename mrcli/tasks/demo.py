@@ -7,21 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 
+import numpy as np
+
 from mrcli.errors import OutputError
 from mrcli.io.atomic import write_text_atomically
 from mrcli.io.image_files import read_image
-from mrcli.io.montage import write_montage
+from mrcli.io.montage import Series, write_montage
 from mrcli.methods import METHODS
-from mrcli.simulate.phantom import PhantomSpec
-from mrcli.tasks.demo_study import SPEC, DemoFolders, sampling_patterns, write_study
+from mrcli.tasks.demo_study import PATTERNS, SPEC, DemoFolders, write_study
 from mrcli.tasks.inspect import InspectResult, InspectSettings, inspect_paths
 from mrcli.tasks.progress import OnProgress, say_nothing
 from mrcli.tasks.recon import recon_paths
 from mrcli.tasks.recon_result import ReconResult, ReconSettings
 from mrcli.tasks.report import ReportResult, report_folder
 from mrcli.tasks.results import TaskResult
+from mrcli.tasks.simulate_result import SimulatedScan
 
-_ROW_SHARE = 0.47  # of the height: a line through both ventricles
+_ROW_SHARE = 0.5  # of the height: a line through the heart
 _SHOWN_SLICE = 0
 _MARKER = ".mrcli-demo"
 
@@ -49,8 +51,8 @@ def run_demo(
     """
     start = time.perf_counter()
     _own(out_dir)
-    folders, spec = DemoFolders(out_dir), replace(SPEC, seed=seed)
-    write_study(folders, spec)
+    folders = DemoFolders(out_dir)
+    simulated = write_study(folders, replace(SPEC, seed=seed))
     previews = InspectSettings(preview_dir=out_dir / "previews")
     inspected = inspect_paths([folders.undersampled], previews, on_progress)
     recons: dict[str, ReconResult] = {
@@ -64,13 +66,13 @@ def run_demo(
     }
     clean = report_folder(folders.images, reference=folders.truth, csv_path=out_dir / "report.csv")
     challenge = report_folder(folders.images, reference=folders.full, metrics=("cmrxrecon2025",))
-    pictures = tuple(_draw(folders, pattern, spec) for pattern in sampling_patterns(spec))
+    pictures = tuple(_draw(folders, pattern) for pattern in PATTERNS)
     facts = {"clean": clean.document(), "cmrxrecon2025": challenge.document()}
     text = json.dumps(facts, indent=2, default=str) + "\n"
     write_text_atomically(out_dir / "report.json", text, overwrite=True)
     seconds = time.perf_counter() - start
     lines = (
-        *_tell_study(folders, spec),
+        *_tell_study(folders, simulated),
         *_tell_inspection(inspected),
         *_tell_methods(recons),
         *_tell_scores(clean, challenge),
@@ -90,23 +92,27 @@ def _own(out_dir: Path) -> None:
     write_text_atomically(marker, "made by mrcli demo, which may replace it\n", overwrite=True)
 
 
-def _draw(folders: DemoFolders, pattern: str, spec: PhantomSpec) -> Path:
-    truth = read_image(folders.truth_image).magnitude[:, _SHOWN_SLICE]
-    series = {
-        method: read_image(folders.image(method, pattern)).magnitude[:, _SHOWN_SLICE]
-        for method in METHODS
-    }
+def _draw(folders: DemoFolders, pattern: str) -> Path:
+    truth = _shown(folders.truth_image)
+    series = {method: _shown(folders.image(method, pattern)) for method in METHODS}
     picture = folders.out / f"{pattern}.png"
-    row = round(_ROW_SHARE * spec.matrix[0])
+    row = round(_ROW_SHARE * truth.shape[1])
     write_montage(picture, truth, series, f"simulated heart, {pattern}", row)
     return picture
 
 
-def _tell_study(folders: DemoFolders, spec: PhantomSpec) -> Iterator[str]:
-    n_y, n_x = spec.matrix
+def _shown(path: Path) -> Series:
+    """Return one slice the way it is looked at: front up, without the oversampled margins."""
+    image = read_image(path).magnitude[:, _SHOWN_SLICE]
+    n_x = image.shape[-1]
+    return np.ascontiguousarray(image[..., n_x // 4 : n_x - n_x // 4].swapaxes(-1, -2))
+
+
+def _tell_study(folders: DemoFolders, scan: SimulatedScan) -> Iterator[str]:
+    n_frames, n_slices, n_coils, n_y, n_x = scan.shape
     yield "1. A simulated beating heart in a thorax was measured, as a scanner would."
     yield (
-        f"   {spec.n_frames} frames, {spec.n_slices} slices, {spec.n_coils} coils, {n_y} x {n_x}; "
+        f"   {n_frames} frames, {n_slices} slices, {n_coils} coils, {n_y} x {n_x}; "
         "undersampled two ways, with noise."
     )
     yield f"   The scans: {folders.undersampled}"

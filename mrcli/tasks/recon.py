@@ -26,12 +26,11 @@ from mrcli.io.manifest import MANIFEST_NAME, ManifestEntry, append_entry, is_don
 from mrcli.io.recon_files import (
     is_made_by,
     output_names,
-    remove_leftovers,
-    remove_outputs,
     require_free,
     write_reconstruction,
 )
 from mrcli.io.registry import open_scan
+from mrcli.io.staging import remove_files, remove_leftovers
 from mrcli.memory import return_freed_memory
 from mrcli.pipeline import Calibration, ReconSlice, calibrate, reconstruct
 from mrcli.provenance import (
@@ -158,7 +157,7 @@ class _Run:
         try:
             append_entry(self.out_dir / MANIFEST_NAME, entry)
         except BaseException:  # an interrupt too: what is not recorded is not done
-            remove_outputs(self.out_dir, list(entry.outputs))
+            remove_files(self.out_dir, list(entry.outputs))
             raise
 
 

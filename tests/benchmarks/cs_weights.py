@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from real_data import clean, images_of, mat_brain
 
+from ellipses import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
 from mrcli.physics import compressed_sensing
 from mrcli.physics.patterns import kt_gaussian_lines, uniform_lines
 from mrcli.pipeline import reference_image
-from mrcli.simulate.phantom import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
 from phantoms import scan_of
 
 STATIC = (0.1, 0.2, 0.3, 0.5, 0.7)

@@ -24,16 +24,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bart import BART, bart, write_kspace
-from mrcli.io.cmrxrecon_files import write_kspace_mat
-from mrcli.methods import METHODS, EncodedSlice
-from mrcli.physics.encoding import CartesianEncoding, decouple_readout_
-from mrcli.physics.patterns import kt_gaussian_lines, uniform_lines
-from mrcli.simulate.phantom import (
+from ellipses import (
     PhantomSpec,
     simulate_kspace,
     simulate_maps,
     simulate_truth,
 )
+from mrcli.io.cmrxrecon_files import write_kspace_mat
+from mrcli.methods import METHODS, EncodedSlice
+from mrcli.physics.encoding import CartesianEncoding, decouple_readout_
+from mrcli.physics.patterns import kt_gaussian_lines, uniform_lines
 
 SPEC = PhantomSpec(12, 1, 10, (198, 444), (0.9, 1.6, 8.0))
 MASKS = {

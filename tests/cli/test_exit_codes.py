@@ -288,4 +288,4 @@ def test_the_module_runs_like_the_command():
 
 def test_every_verb_is_there():
     names = [command.name for command in app.registered_commands]
-    assert names == ["inspect", "recon", "report", "demo", "doctor"]
+    assert names == ["inspect", "recon", "report", "simulate", "bench", "demo", "doctor"]

@@ -7,12 +7,12 @@ import torch
 from torch.testing import assert_close
 
 from bart import bart, ecalib, needs_bart, pics, read_image, write_kspace
+from ellipses import simulate_kspace, simulate_maps, simulate_truth
 from mrcli.physics.encoding import CartesianEncoding, decouple_readout_, ifft2c
 from mrcli.physics.noise import estimate_noise_sigma
 from mrcli.physics.patterns import uniform_lines
 from mrcli.physics.sense import solve_sense
 from mrcli.physics.sensitivity import estimate_maps
-from mrcli.simulate.phantom import simulate_kspace, simulate_maps, simulate_truth
 from phantoms import small_spec
 from realdata import real_file
 

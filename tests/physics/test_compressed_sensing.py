@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from ellipses import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
 from mrcli.physics import wavelet
 from mrcli.physics.compressed_sensing import cosine_transform, solve_compressed_sensing
 from mrcli.physics.encoding import CartesianEncoding, decouple_readout_
 from mrcli.physics.sense import solve_sense
 from mrcli.physics.wavelet import shrink, shrink_wavelets
-from mrcli.simulate.phantom import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from ellipses import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
 from mrcli.errors import DataError
 from mrcli.physics.encoding import fft2c
 from mrcli.physics.sensitivity import estimate_maps, principal_coil
-from mrcli.simulate.phantom import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
 
 MATRICES = [(96, 128), (95, 127)]
 

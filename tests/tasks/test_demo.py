@@ -2,14 +2,15 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mrcli.errors import OutputError
-from mrcli.simulate.phantom import PhantomSpec
+from mrcli.simulate.recipes import Reduction
 from mrcli.tasks import demo
-from mrcli.tasks.demo_study import DemoFolders, sampling_patterns
+from mrcli.tasks.demo_study import PATTERNS, SPEC, DemoFolders
 from mrcli.tasks.recon import recon_paths
 from mrcli.tasks.recon_result import ReconSettings
 from mrcli.tasks.report import report_folder
@@ -18,7 +19,7 @@ from mrcli.tasks.report import report_folder
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    small = PhantomSpec(4, 1, 6, (64, 80), (4.6, 4.4, 8.0))
+    small = replace(SPEC, reduction=Reduction(matrix=0.3, max_frames=4, max_slices=1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "SPEC", small)
         return out, demo.run_demo(out, device="cpu")
@@ -37,8 +38,7 @@ def test_it_reports_every_method_on_every_scan(result):
     out, demo_result = result
     with (out / "report.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    patterns = sampling_patterns(PhantomSpec(4, 1, 6, (64, 80)))
-    assert len(rows) == len(demo.METHODS) * len(patterns)
+    assert len(rows) == len(demo.METHODS) * len(PATTERNS)
     facts = json.loads((out / "report.json").read_text())
     assert len(facts["clean"]["rows"]) == len(rows)
     assert {row["psnr_db"] is not None for row in demo_result.document()["clean"]["rows"]} == {True}
