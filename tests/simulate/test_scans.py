@@ -195,19 +195,17 @@ def test_a_voxel_of_half_the_size_in_a_protocol_of_four_averages_has_the_same_no
 
 
 @pytest.mark.parametrize("loop_radius_mm", [45.0, 60.0, 80.0])
-def test_the_coils_see_the_torso_at_about_one_so_that_snr_means_that_of_the_image(loop_radius_mm):
+def test_the_coils_see_the_heart_at_about_one_so_that_snr_means_that_of_the_image(loop_radius_mm):
     """No loop that happens to lie near a point of the sum may decide for all."""
     site = site_of(n_virtual=27, array=CoilArray((3, 5), (3, 4), loop_radius_mm, 22.0))
     random = torch.Generator().manual_seed(5)
-    p = Points(
-        *((2 * torch.rand(3, 4000, generator=random) - 1) * torch.tensor([[90], [60], [90]]))
-    )
+    p = Points(*(35 * (2 * torch.rand(3, 4000, generator=random) - 1)))
     for patient in range(10):
         plan = plan_scan(recipe_of(site, patient=patient))
         currents = place_array(site.array, plan.subject.body.thorax)
         x, y, _ = magnetic_field(currents, p, wire_mm=WIRE_MM)
         seen = plan.mixing @ torch.complex(x, -y)
-        assert 0.5 < float(seen.abs().square().sum(0).mean().sqrt()) < 1.1
+        assert 0.85 < float(seen.abs().square().sum(0).mean().sqrt()) < 1.05
 
 
 def test_the_whole_scan_scales_by_powers_over_eleven_decades():

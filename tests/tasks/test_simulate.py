@@ -267,7 +267,9 @@ def test_real_patients_are_dealt_once_and_to_one_cohort(tmp_path):
 
 def test_a_site_may_name_its_patterns_and_its_own_real_anatomy(tmp_path):
     anatomy_file(tmp_path / "hearts.npz")
-    text = BUILT_IN.read_text().replace("split = ", SITE_KEYS + "split = ", 1)
+    own = 'patterns = ["Uniform8", "ktGaussian8"]\n'
+    text = BUILT_IN.read_text().replace(own, SITE_KEYS, 1)
+    assert SITE_KEYS in text
     (tmp_path / "sites.toml").write_text(text)
     settings = replace(CINE, site_file=tmp_path / "sites.toml", patterns=(), writers=("cmrxrecon",))
     (scan,) = plan_study(settings)
