@@ -11,7 +11,7 @@ import torch
 from torch import Generator
 
 from mrcli.simulate.fields import SmoothField, Texture, draw_smooth_field, draw_texture
-from mrcli.simulate.shapes import Points
+from mrcli.simulate.shapes import Points, place
 
 
 @dataclass(frozen=True)
@@ -138,17 +138,8 @@ def _draw_heart(random: Generator) -> HeartSizes:
 def _draw_frame(random: Generator) -> HeartFrame:
     """Draw the axes: the apex points left, to the front and down; the septum faces right-front."""
     tilt = [_between(random, -0.13, 0.13) for _ in range(4)]
-    long = _unit(-0.62 + tilt[0], 0.50 + tilt[1], 0.60 + tilt[2])
-    towards = _unit(-0.70, -0.70 + tilt[3], 0.05)
+    long = place(-0.62 + tilt[0], 0.50 + tilt[1], 0.60 + tilt[2]).unit()
+    towards = place(-0.70, -0.70 + tilt[3], 0.05).unit()
     septal = towards.minus(long.times(towards.dot(long)))
-    septal = septal.times(1 / float(septal.length()))
-    return HeartFrame(long, septal, _cross(long, septal))
-
-
-def _unit(x: float, y: float, z: float) -> Points:
-    p = Points(torch.tensor(x), torch.tensor(y), torch.tensor(z))
-    return p.times(1 / float(p.length()))
-
-
-def _cross(a: Points, b: Points) -> Points:
-    return Points(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x)
+    septal = septal.unit()
+    return HeartFrame(long, septal, long.cross(septal))

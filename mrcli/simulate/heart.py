@@ -25,6 +25,7 @@ from mrcli.simulate.shapes import (
     cylinder,
     ellipsoid,
     inside,
+    place,
 )
 from mrcli.simulate.tissues import Tissue
 
@@ -87,8 +88,8 @@ def vessels_apart(p: Points, body: Body) -> Iterator[Layer]:
     thorax = body.thorax
     yield Layer(Tissue.LEFT_BLOOD, _falling_aorta(p, body))
     vein_x = thorax.center_x - 22
-    above = capsule(p, _at(vein_x, 2, 45), _at(vein_x, 4, 240), 9.0)
-    below = capsule(p, _at(vein_x - 4, 14, -25), _at(vein_x - 4, 24, -240), 11.0)
+    above = capsule(p, place(vein_x, 2, 45), place(vein_x, 4, 240), 9.0)
+    below = capsule(p, place(vein_x - 4, 14, -25), place(vein_x - 4, 24, -240), 11.0)
     yield Layer(Tissue.RIGHT_BLOOD, torch.maximum(above, below))
 
 
@@ -145,8 +146,8 @@ def _papillary_muscles(r: Points, sizes: HeartSizes, left: _LeftVentricle) -> It
     away = 0.64 * sizes.cavity_radius
     for degrees in (115.0, 235.0):
         x, y = away * math.cos(math.radians(degrees)), away * math.sin(math.radians(degrees))
-        start = _at(0.75 * x, 0.75 * y, -0.62 * sizes.half_length)
-        depth = capsule(r, start, _at(x, y, 0.05 * sizes.half_length), sizes.papillary_radius)
+        start = place(0.75 * x, 0.75 * y, -0.62 * sizes.half_length)
+        depth = capsule(r, start, place(x, y, 0.05 * sizes.half_length), sizes.papillary_radius)
         yield Layer(Tissue.MYOCARDIUM, depth * (left.radius / sizes.cavity_radius).sqrt())
 
 
@@ -158,7 +159,7 @@ def _scar(r: Points, sizes: HeartSizes, left: _LeftVentricle) -> Depth:
     wedge = torch.deg2rad(sizes.scar_half_width_deg - away) * radius
     outer = sizes.cavity_radius + sizes.scar_depth * sizes.wall
     within = ellipsoid(
-        r, _at(0, 0, 0), (outer, outer, sizes.half_length + 0.5 * sizes.scar_depth * sizes.wall)
+        r, place(0, 0, 0), (outer, outer, sizes.half_length + 0.5 * sizes.scar_depth * sizes.wall)
     )
     return both(wedge, within, 0.45 * sizes.half_length - (r.z + 5).abs()) + 0 * left.radius
 
@@ -204,9 +205,9 @@ def _vessels(p: Points, body: Body) -> Iterator[Layer]:
     yield Layer(Tissue.LEFT_BLOOD, rising)
     yield Layer(Tissue.MYOCARDIUM, rising + 1.5)
     outflow = frame.place(0.95 * sizes.cavity_radius, -30, 22)
-    trunk = outflow.plus(_at(12, 8, 44))
+    trunk = outflow.plus(place(12, 8, 44))
     pulmonary = capsule(p, outflow, trunk, 0.85 * sizes.aorta_radius)
-    branch = capsule(p, trunk, trunk.plus(_at(38, 34, 6)), 0.6 * sizes.aorta_radius)
+    branch = capsule(p, trunk, trunk.plus(place(38, 34, 6)), 0.6 * sizes.aorta_radius)
     yield Layer(Tissue.RIGHT_BLOOD, torch.maximum(pulmonary, branch))
     yield Layer(Tissue.MYOCARDIUM, pulmonary + 1.2)
 
@@ -214,7 +215,7 @@ def _vessels(p: Points, body: Body) -> Iterator[Layer]:
 def _rising_aorta(p: Points, body: Body) -> Depth:
     sizes = body.heart
     root = body.frame.place(10, -6, 0.55 * sizes.half_length)
-    return capsule(p, root, root.plus(_at(-16, -8, 78)), sizes.aorta_radius)
+    return capsule(p, root, root.plus(place(-16, -8, 78)), sizes.aorta_radius)
 
 
 def _falling_aorta(p: Points, body: Body) -> Depth:
@@ -230,7 +231,3 @@ def _fat_around(q: Points, body: Body, left: _LeftVentricle) -> Depth:
     center = Points(0.5 * left.outer, 0 * left.outer, left.center + 10)
     reach = left.outer + 0.6 * sizes.right_radius + sizes.fat
     return ellipsoid(q, center, (reach, 0.92 * reach, left.half_length + 14 + sizes.fat)) + uneven
-
-
-def _at(x: float, y: float, z: float) -> Points:
-    return Points(torch.tensor(float(x)), torch.tensor(float(y)), torch.tensor(float(z)))

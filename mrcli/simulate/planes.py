@@ -60,9 +60,9 @@ def plane_of(wanted: Prescription, body: Body, random: Generator) -> Plane:
     """
     normal, readout = _directions(wanted.view, body)
     tilt, turn, up, aside = (torch.rand(4, generator=random) - 0.5).tolist()
-    normal = _normalised(normal.plus(readout.times(math.radians(10) * tilt)))
-    readout = _normalised(readout.minus(normal.times(readout.dot(normal))))
-    phase = _cross(normal, readout)
+    normal = normal.plus(readout.times(math.radians(10) * tilt)).unit()
+    readout = readout.minus(normal.times(readout.dot(normal))).unit()
+    phase = normal.cross(readout)
     angle = math.radians(24) * turn
     x_axis = readout.times(math.cos(angle)).plus(phase.times(math.sin(angle)))
     y_axis = phase.times(math.cos(angle)).minus(readout.times(math.sin(angle)))
@@ -97,11 +97,3 @@ def _center(view: str, body: Body) -> Points:
     return Points(
         torch.tensor(0.55 * thorax.center_x), torch.tensor(0.6 * thorax.center_y), torch.tensor(0.0)
     )
-
-
-def _normalised(p: Points) -> Points:
-    return p.times(1 / float(p.length()))
-
-
-def _cross(a: Points, b: Points) -> Points:
-    return Points(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x)

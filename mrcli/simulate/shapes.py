@@ -43,9 +43,26 @@ class Points(NamedTuple):
         """Return the scalar product."""
         return self.x * other.x + self.y * other.y + self.z * other.z
 
+    def cross(self, other: "Points") -> "Points":
+        """Return the vector product."""
+        return Points(
+            self.y * other.z - self.z * other.y,
+            self.z * other.x - self.x * other.z,
+            self.x * other.y - self.y * other.x,
+        )
+
     def length(self) -> Tensor:
         """Return the distance from the origin."""
         return self.dot(self).sqrt()
+
+    def unit(self) -> "Points":
+        """Return a single direction with length 1."""
+        return self.times(1 / float(self.length()))
+
+
+def place(x: float, y: float, z: float) -> Points:
+    """Return a single place or direction."""
+    return Points(torch.tensor(float(x)), torch.tensor(float(y)), torch.tensor(float(z)))
 
 
 class Layer(NamedTuple):

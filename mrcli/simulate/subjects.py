@@ -66,7 +66,7 @@ def render_subject(
     if subject.images is not None:
         image = _as_brightness(subject, index).to(device)
         return _render_image(image, plane, matrix, state)
-    normal = _normal(plane)
+    normal = plane.x_axis.cross(plane.y_axis)
     through = [_moved(plane, normal, share * plane.thickness_mm) for share in _THROUGH_SLICE]
     parts = [render(subject.body, one, matrix, state, device) for one in through]
     still = torch.stack([part.still for part in parts]).mean(0)
@@ -76,11 +76,6 @@ def render_subject(
 
 def _moved(plane: Plane, normal: Points, distance_mm: float) -> Plane:
     return replace(plane, center=plane.center.plus(normal.times(distance_mm)))
-
-
-def _normal(plane: Plane) -> Points:
-    a, b = plane.x_axis, plane.y_axis
-    return Points(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x)
 
 
 def _as_brightness(subject: Subject, index: int) -> Float[Tensor, "row column"]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mrcli.simulate.body import Body, ThoraxSizes
 from mrcli.simulate.heart import skin, under_fat, vessels_apart
-from mrcli.simulate.shapes import Depth, Layer, Points, both, cylinder, ellipsoid
+from mrcli.simulate.shapes import Depth, Layer, Points, both, cylinder, ellipsoid, place
 from mrcli.simulate.tissues import Tissue
 
 _RIB_SPACING_MM, _RIB_SHARE = 27.0, 0.34
@@ -55,12 +55,12 @@ def _abdomen(p: Points, x: Tensor, y: Tensor, cavity: Depth, body: Body) -> Iter
     liver = both(below, 26 - x + wavy)
     yield Layer(Tissue.RIGHT_BLOOD, both(liver - 4, _tubes(p, body, _LIVER_VEIN_MM)))
     yield Layer(Tissue.LIVER, liver)
-    stomach = ellipsoid(Points(x, y, p.z), _at(62, -12, sizes.dome - 52), (38.0, 34.0, 42.0))
+    stomach = ellipsoid(Points(x, y, p.z), place(62, -12, sizes.dome - 52), (38.0, 34.0, 42.0))
     yield Layer(Tissue.FLUID, both(stomach, below, y + 18 + wavy))  # fluid lies behind the air
     yield Layer(Tissue.LUNG, both(stomach, below))
     spleen = ellipsoid(
         Points(x, y, p.z),
-        _at(0.62 * sizes.half_width, 34, sizes.dome - 40),
+        place(0.62 * sizes.half_width, 34, sizes.dome - 40),
         (24.0, 36.0, 44.0),
     )
     yield Layer(Tissue.LIVER, both(spleen, below))
@@ -120,7 +120,3 @@ def _arms(p: Points, x: Tensor, y: Tensor, sizes: ThoraxSizes) -> Iterator[Layer
         yield Layer(Tissue.BONE, limb - 30)
         yield Layer(Tissue.MUSCLE, limb - 3 - 0.4 * sizes.fat)
         yield Layer(Tissue.FAT, limb)
-
-
-def _at(x: float, y: float, z: float) -> Points:
-    return Points(torch.tensor(float(x)), torch.tensor(float(y)), torch.tensor(float(z)))
