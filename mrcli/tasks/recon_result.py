@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mrcli.findings import Finding
 from mrcli.provenance import recorded_command
-from mrcli.tasks.results import ErrorReport, batch_exit_code
+from mrcli.tasks.results import ErrorReport, batch_exit_code, count_by_status
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,5 @@ class ReconResult:
 
     def document(self) -> dict[str, object]:
         """Return the JSON form."""
-        states = [scan.status for scan in self.scans]
-        counts = {state: states.count(state) for state in ("done", "planned", "skipped", "failed")}
-        totals = {"scans": len(states), **counts, "seconds": self.seconds}
+        totals = count_by_status(self.scans) | {"seconds": self.seconds}
         return {"scans": [scan.document() for scan in self.scans], "totals": totals}

@@ -62,6 +62,22 @@ def named_message(path: str, message: str) -> str:
     return f"{path}: {message.removeprefix(f'{PurePath(path).name}: ')}"
 
 
+@runtime_checkable
+class HasStatus(Protocol):
+    """One item of a batch."""
+
+    @property
+    def status(self) -> str:
+        """Return what became of it."""
+
+
+def count_by_status(items: Sequence[HasStatus]) -> dict[str, int]:
+    """Return how many items there are, and how many of each status."""
+    states = [item.status for item in items]
+    counts = {state: states.count(state) for state in ("done", "planned", "skipped", "failed")}
+    return {"scans": len(states), **counts}
+
+
 def batch_exit_code(errors: Sequence[ErrorReport], n_items: int) -> int:
     """Return 0 if all went well, 8 if some failed, and if all failed the first one's own code."""
     if not errors:

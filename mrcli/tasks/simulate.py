@@ -81,12 +81,12 @@ class _Run:
         """Say what a scan would be."""
         answer = _answer(scan, "planned")
         try:
-            answer = self._describe(answer, scan, plan_scan(scan.recipe, scan.images))
+            plan = plan_scan(scan.recipe, scan.images)
+            answer = _described(answer, ScanFiles(self.out_dir, scan, plan, self._masks(plan)))
         except MrcliError as error:
             return replace(answer, status="failed", error=report_error(error, answer.path))
-        n_copies = (1 + len(answer.true_accelerations)) * len(
-            self.writers
-        )  # zeros take space in most
+        # zeros take space in most containers
+        n_copies = (1 + len(answer.true_accelerations)) * len(self.writers)
         return replace(answer, n_bytes=n_copies * _N_BYTES * prod(answer.shape))
 
     def do(
@@ -111,9 +111,9 @@ class _Run:
     ) -> SimulatedScan:
         start = time.perf_counter()
         plan = plan_scan(scan.recipe, scan.images)
-        answer = self._describe(answer, scan, plan)
         with staging_folder(self.out_dir) as stage:
             files = ScanFiles(stage, scan, plan, self._masks(plan))
+            answer = _described(answer, files)
             names = [files.write_full(self.settings.device, on_slice)]
             resume = [entry.input_sha256, entry.options_sha256]
             names.append(write_record(files, answer.true_accelerations, resume))
@@ -143,11 +143,6 @@ class _Run:
         names = self.settings.patterns or plan.recipe.site.patterns
         return {text: _mask(plan, *parse_pattern(text)) for text in names}
 
-    def _describe(self, answer: SimulatedScan, scan: StudyScan, plan: ScanPlan) -> SimulatedScan:
-        files = ScanFiles(self.out_dir, scan, plan, self._masks(plan))
-        accelerations = {name: _true_acceleration(mask) for name, mask in files.masks.items()}
-        return replace(answer, shape=files.shape, true_accelerations=accelerations)
-
     def _hash_of_options(self) -> str:
         decisive = {
             "numerics_version": NUMERICS_VERSION,
@@ -162,6 +157,11 @@ def _answer(scan: StudyScan, status: str) -> SimulatedScan:
     recipe = scan.recipe
     path = f"{recipe.protocol.modality}/{scan.set_name}/{scan.place}/{recipe.protocol.contrast}"
     return SimulatedScan(path, status, recipe.site.name, recipe.protocol.contrast)
+
+
+def _described(answer: SimulatedScan, files: ScanFiles) -> SimulatedScan:
+    accelerations = {name: _true_acceleration(mask) for name, mask in files.masks.items()}
+    return replace(answer, shape=files.shape, true_accelerations=accelerations)
 
 
 def _mask(plan: ScanPlan, name: str, acceleration: int) -> SamplingMask:

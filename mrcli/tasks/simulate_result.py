@@ -7,7 +7,7 @@ from pathlib import Path
 from mrcli.findings import Finding
 from mrcli.simulate.recipes import Cohort, Reduction
 from mrcli.simulate.site_file import BUILT_IN
-from mrcli.tasks.results import ErrorReport, batch_exit_code
+from mrcli.tasks.results import ErrorReport, batch_exit_code, count_by_status
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,8 @@ class SimulateResult:
 
     def document(self) -> dict[str, object]:
         """Return the JSON form."""
-        states = [scan.status for scan in self.scans]
-        counts = {state: states.count(state) for state in ("done", "planned", "skipped", "failed")}
         n_bytes = sum(scan.n_bytes for scan in self.scans)
-        totals = {"scans": len(states), **counts, "n_bytes": n_bytes, "seconds": self.seconds}
+        totals = count_by_status(self.scans) | {"n_bytes": n_bytes, "seconds": self.seconds}
         return {
             "is_simulated": True,
             "scans": [scan.document() for scan in self.scans],
