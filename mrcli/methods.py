@@ -1,4 +1,7 @@
-"""The reconstruction methods by name: each turns an encoded slice into its image."""
+"""The classical methods by name: each turns an encoded slice into its image.
+
+The network is a method too, but has to be loaded first: `mrcli.network_method`.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

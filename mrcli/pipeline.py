@@ -6,7 +6,7 @@ One slice is in memory at a time; `docs/conventions.md` has scale and units.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mrcli.errors import DataError, NotFinite
 from mrcli.findings import Finding, Severity
-from mrcli.methods import METHODS, EncodedSlice
+from mrcli.methods import EncodedSlice, Method, zero_filled
 from mrcli.metrics.consistency import consistency_residual
 from mrcli.physics.encoding import Y_ONLY, CartesianEncoding, decouple_readout_, ifft2c
 from mrcli.physics.noise import (
@@ -33,6 +33,7 @@ from mrcli.scan import Scan, ScanMask
 from mrcli.types import CoilMatrix, Image, KSpace, SamplingMask, SensitivityMaps
 
 CalibrationBlock = Complex[Tensor, "coil acs_y acs_x"]
+Check = Callable[[int, EncodedSlice, float], tuple[Finding, ...]]  # slice, its data, its residual
 
 _SAMPLES_PER_COIL = 10  # of noise: a covariance from fewer is far from the true one
 
@@ -122,16 +123,29 @@ def _unused_noise(reason: str) -> Finding:
     )
 
 
+def accept_all(index: int, data: EncodedSlice, residual: float) -> tuple[Finding, ...]:
+    """Find nothing wrong with any image."""
+    del index, data, residual
+    return ()
+
+
 def reconstruct(
-    scan: Scan, mask: ScanMask, calibration: Calibration, method: str, *, device: str = "cpu"
+    scan: Scan,
+    mask: ScanMask,
+    calibration: Calibration,
+    method: Method,
+    *,
+    device: str = "cpu",
+    check: Check = accept_all,
 ) -> Iterator[ReconSlice]:
     """Yield the slices of the scan in turn; `mask` is what was acquired.
 
-    Raises `DataError` where the method cannot work on the data, `NotFinite` where it fails.
+    What `check` finds is among the findings of the slice. Raises `DataError` where the method
+    cannot work on the data, `NotFinite` where it fails.
     """
     for index in range(scan.header.n_slices):
         slice_mask = mask[:, index if mask.shape[1] > 1 else 0].to(device)
-        yield _reconstruct_slice(scan, index, slice_mask, calibration, method)
+        yield _reconstruct_slice(scan, index, slice_mask, calibration, (method, check))
 
 
 def reference_image(scan: Scan) -> Float32[np.ndarray, "frame slice y x"]:
@@ -151,14 +165,19 @@ def _combined(kspace: KSpace, calibration: Calibration) -> Image:
     everywhere = torch.ones(1, 1, kspace.shape[-2], 1, dtype=torch.bool)
     kspace = calibration.apply_(kspace, everywhere, scale)
     sigma = calibration.noise_sigma / scale or estimate_noise_sigma(kspace, everywhere)
-    data = _encode(kspace, everywhere, sigma)
+    data = encode_slice(kspace, everywhere, sigma)
     image = adjoint_image(data.encoding, data.kspace)
     return calibration.restore(image, data.encoding.maps) * scale
 
 
 def _reconstruct_slice(
-    scan: Scan, index: int, mask: SamplingMask, calibration: Calibration, method: str
+    scan: Scan,
+    index: int,
+    mask: SamplingMask,
+    calibration: Calibration,
+    how: tuple[Method, Check],
 ) -> ReconSlice:
+    method, check = how
     kspace = scan.slice_kspace(index).to(mask.device)
     scale = _power_of_two_below(kspace)
     kspace = calibration.apply_(kspace, mask, scale)
@@ -166,18 +185,19 @@ def _reconstruct_slice(
         return ReconSlice(index, torch.zeros_like(kspace[:, 0]), None)
     sigma = calibration.noise_sigma / scale or estimate_noise_sigma(kspace, mask)
     try:
-        data = _encode(kspace, mask, sigma)
+        data = encode_slice(kspace, mask, sigma)
     except DataError as error:
-        if method != "zero-filled":
+        if method is not zero_filled:
             raise DataError(f"slice {index}: {error.message}", hint=error.hint) from error
         return _combine_without_maps(index, kspace, scale, error.message)
-    image = _require_finite(METHODS[method](data), index)
+    image = _require_finite(method(data), index)
     residual = consistency_residual(image, data.encoding, data.kspace)
+    findings = check(index, data, residual)
     image = calibration.restore(image, data.encoding.maps) * scale
-    return ReconSlice(index, image, residual)
+    return ReconSlice(index, image, residual, findings)
 
 
-def _encode(kspace: KSpace, mask: SamplingMask, noise_sigma: float) -> EncodedSlice:
+def encode_slice(kspace: KSpace, mask: SamplingMask, noise_sigma: float) -> EncodedSlice:
     """Calibrate the coils, then transform `kspace` in place to the domain of the encoding.
 
     Raises `DataError` where there are several coils and too few samples to calibrate them.

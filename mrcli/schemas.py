@@ -141,6 +141,18 @@ TUNING = {
     "chosen": _OPTIONAL_NUMBER,
 }
 CHECK = {"name": str, "status": str, "message": str, "fix": _OPTIONAL_TEXT}
+MODEL_OR_ADAPTER = {
+    "model": str,
+    "name": str,
+    "kind": str,
+    "form": _OPTIONAL_TEXT,
+    "merges": (bool, None),
+    "n_parameters": int,
+    "share": Number,
+    "backbone_sha256": str,
+    "sha256": str,
+}
+VERIFIED = {"name": str, "status": str, "n_adapters": int, "error": (ERROR, None)}
 
 SCHEMAS: Mapping[str, Mapping[str, object]] = {
     "inspect": {"scans": [INSPECTED_SCAN]},
@@ -154,6 +166,17 @@ SCHEMAS: Mapping[str, Mapping[str, object]] = {
         "offenders": [OFFENDER],
     },
     "simulate": {"is_simulated": bool, "scans": [SIMULATED_SCAN]},
+    "train": {
+        "stage": str,
+        "step": int,
+        "n_steps": int,
+        "n_taken": int,
+        "is_done": bool,
+        "seconds": _OPTIONAL_NUMBER,
+        "gain_db": _OPTIONAL_NUMBER,
+        "model": _OPTIONAL_TEXT,
+        "adapters": [str],
+    },
     "bench": {
         "what": str,
         "is_simulated": bool,
@@ -172,6 +195,9 @@ SCHEMAS: Mapping[str, Mapping[str, object]] = {
     },
     "demo": {},
     "doctor": {"checks": [CHECK]},
+    "adapters list": {"models": [MODEL_OR_ADAPTER]},
+    "adapters show": {"shown": MODEL_OR_ADAPTER, "card": dict},
+    "adapters verify": {"verified": [VERIFIED]},
 }
 
 

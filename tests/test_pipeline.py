@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from mrcli.checks import examine
 from mrcli.errors import DataError, NotFinite
-from mrcli.methods import METHODS
+from mrcli.methods import METHODS, sense, zero_filled
 from mrcli.physics.encoding import fft2c, ifft2c
 from mrcli.physics.noise import apply_to_coils
 from mrcli.pipeline import calibrate, reconstruct, reference_image
@@ -23,7 +23,7 @@ SIZES = [
 
 
 def images(scan, mask, method, sigma=0.02):
-    slices = reconstruct(scan, mask, calibrate(scan, sigma), method)
+    slices = reconstruct(scan, mask, calibrate(scan, sigma), METHODS[method])
     return torch.stack([one.image for one in slices], dim=1)
 
 
@@ -94,13 +94,13 @@ def test_without_acs_only_zero_filling_goes_on_and_says_how():
     _, kspace = small_study(n_coils=4)
     mask = (torch.arange(48) % 2 == 0).view(1, 1, 1, 48, 1)
     scan = scan_of(kspace, mask)
-    (one,) = reconstruct(scan, mask, calibrate(scan, 0.02), "zero-filled")
+    (one,) = reconstruct(scan, mask, calibrate(scan, 0.02), zero_filled)
     assert [finding.code for finding in one.findings] == ["combined-without-maps"]
     rss = ifft2c(kspace[:, 0] * mask[0]).abs().square().sum(-3).sqrt()
     assert_close(one.image.abs(), rss, rtol=1e-4, atol=1e-6)
     for method in ("sense", "cs"):
         with pytest.raises(DataError, match="no fully sampled lines around the origin"):
-            next(reconstruct(scan, mask, calibrate(scan, 0.02), method))
+            next(reconstruct(scan, mask, calibrate(scan, 0.02), METHODS[method]))
 
 
 @pytest.mark.parametrize("method", ["sense", "cs"])
@@ -116,7 +116,7 @@ def test_a_slice_of_zeros_is_an_image_of_zeros():
     _, kspace = small_study(n_slices=2)
     kspace[:, 1] = 0
     scan = scan_of(kspace)
-    _, empty = reconstruct(scan, everything(scan), calibrate(scan, 0.02), "sense")
+    _, empty = reconstruct(scan, everything(scan), calibrate(scan, 0.02), sense)
     assert not empty.image.any()
     assert empty.consistency_residual is None
 
@@ -126,7 +126,7 @@ def test_nan_is_refused_before_it_spreads():
     kspace[0, 0, 1, 2, 3] = torch.nan
     scan = scan_of(kspace)
     with pytest.raises(NotFinite, match="NaN or infinity"):
-        next(reconstruct(scan, everything(scan), calibrate(scan, 0.02), "sense"))
+        next(reconstruct(scan, everything(scan), calibrate(scan, 0.02), sense))
 
 
 def test_whitening_undoes_the_coupling_of_the_noise_and_keeps_its_level():
@@ -194,7 +194,7 @@ def test_zero_filling_goes_on_where_the_acs_is_too_small():
         1, 1, 1, 48, 1
     )
     scan = scan_of(kspace, mask)
-    (one,) = reconstruct(scan, mask, calibrate(scan, 0.02), "zero-filled")
+    (one,) = reconstruct(scan, mask, calibrate(scan, 0.02), zero_filled)
     assert [finding.code for finding in one.findings] == ["combined-without-maps"]
 
 
@@ -261,7 +261,7 @@ def test_the_residual_is_what_the_image_leaves_unexplained():
     truth, kspace = small_study(n_coils=8, snr=1e6)
     noise = 0.05 * torch.randn(kspace.shape, dtype=torch.complex64, generator=generator)
     scan = scan_of(kspace + noise)
-    (one,) = reconstruct(scan, everything(scan), calibrate(scan, 0.05), "sense")
+    (one,) = reconstruct(scan, everything(scan), calibrate(scan, 0.05), sense)
     energies = [float(part.abs().square().sum()) for part in (noise, fft2c(truth), kspace + noise)]
     expected = (7 / 8 * energies[0] / energies[2]) ** 0.5
     assert one.consistency_residual == pytest.approx(expected, rel=0.1)

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from mrcli.cli import failures, render
+from mrcli.cli.adapters import adapters
 from mrcli.cli.bench import bench
 from mrcli.cli.demo import demo
 from mrcli.cli.doctor import doctor
@@ -28,11 +29,12 @@ from mrcli.cli.streams import (
     open_missing_streams,
     stdout_errors_named,
 )
+from mrcli.cli.train import train
 from mrcli.errors import OutputError
 from mrcli.tasks.results import ErrorReport, report_error
 
 DISTRIBUTION = "mrcli-recon"
-VERBS = (inspect, recon, report, simulate, bench, demo, doctor)
+VERBS = (inspect, recon, report, simulate, train, bench, demo, doctor)
 
 
 class CommandLine(TyperGroup):
@@ -78,7 +80,7 @@ class CommandLine(TyperGroup):
         return failed.exit_code
 
     def _show(self, failed: ErrorReport, arguments: list[str]) -> int:
-        verb = next((word for word in arguments if word in self.commands), "mrcli")
+        verb = _verb(self, arguments) or "mrcli"
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
         failed = replace(failed, file=failed.file or named_file(failed.message, options))
         try:
@@ -98,6 +100,16 @@ class CommandLine(TyperGroup):
             raise
         except (KeyboardInterrupt, failures.Terminated, Exception) as failure:
             raise failures.Failed(failures.report_failure(failure)) from failure
+
+
+def _verb(group: TyperGroup, arguments: Sequence[str]) -> str:
+    """Return the verb of a command line, ``doctor`` or ``adapters list``; none: an empty text."""
+    place = next((n for n, word in enumerate(arguments) if word in group.commands), None)
+    if place is None:
+        return ""
+    command = group.commands[arguments[place]]
+    below = _verb(command, arguments[place + 1 :]) if isinstance(command, TyperGroup) else ""
+    return f"{arguments[place]} {below}".rstrip()
 
 
 @contextmanager
@@ -145,8 +157,9 @@ def describe(
     del version
 
 
-for _verb in VERBS:
-    app.command(_verb.__name__)(_verb)
+for _command in VERBS:
+    app.command(_command.__name__)(_command)
+app.add_typer(adapters, name="adapters")
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:

@@ -20,6 +20,7 @@ from mrcli.cli.options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
+    ModelOption,
     NoColorOption,
     QuietOption,
     SeedOption,
@@ -106,6 +107,7 @@ def bench(
     n_patients: PatientsOption = 1,
     sites: SitesOption = "",
     methods: MethodsOption = "",
+    model: ModelOption = None,
     output: OutputOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
@@ -117,8 +119,9 @@ def bench(
     """Reconstruct a fixed simulated test set with every method at hand, and score each.
 
     PSNR, SSIM and NMSE per site, protocol, pattern and acceleration: against the noiseless truth,
-    and beside it as challenges score. BART joins where it is installed. A method that fails on a
-    scan is listed and does not stop the others: the exit code is then 8.
+    and beside it as challenges score. The network joins where a model is, BART where it is
+    installed. A method that fails on a scan is listed and does not stop the others: the exit code
+    is then 8.
 
     Example: mrcli bench quality --quick -o quality.json
     """
@@ -133,6 +136,7 @@ def bench(
         methods=_names(methods),
         seed=seed,
         device=device,
+        model=model,
     )
     with _writing(output) as write, render.progress(is_quiet=is_quiet) as on_progress:
         result = run_quality(settings, on_progress)

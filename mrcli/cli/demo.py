@@ -44,7 +44,9 @@ def demo(
     config: ConfigOption = None,
     no_color: NoColorOption = False,
 ) -> None:
-    """Make a small study, inspect it, reconstruct it three ways and report: the whole loop.
+    """Make a small study, inspect it, reconstruct it every way and report: the whole loop.
+
+    The network is among the ways where a model is installed.
 
     Example: mrcli demo -o demo
     """

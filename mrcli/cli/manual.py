@@ -42,12 +42,19 @@ the configuration file (`--config`, else `./mrcli.toml`), then the default.
 def manual() -> str:
     """Return the reference page in Markdown."""
     group = get_command(app)
-    commands = group.commands if isinstance(group, TyperGroup) else {}
-    verbs = {name: verb for name, verb in commands.items() if isinstance(verb, TyperCommand)}
-    sections = ["\n".join(_section(name, command)) for name, command in verbs.items()]
+    sections = ["\n".join(_section(name, command)) for name, command in verbs(group)]
     codes = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
     ending = "\n".join(["## Exit codes", "", "| code | meaning |", "|---|---|", *codes])
     return "\n\n".join([_HEAD.rstrip(), *sections, ending]) + "\n"
+
+
+def verbs(group: object, prefix: str = "") -> Iterator[tuple[str, TyperCommand]]:
+    """Yield every command with its name, ``doctor`` or ``adapters list``."""
+    commands = group.commands if isinstance(group, TyperGroup) else {}
+    for name, command in commands.items():
+        yield from verbs(command, f"{prefix}{name} ")
+        if isinstance(command, TyperCommand):
+            yield f"{prefix}{name}", command
 
 
 def _section(name: str, command: TyperCommand) -> Iterator[str]:

@@ -263,3 +263,14 @@ AxesOption = Annotated[
         rich_help_panel=INPUT_PANEL,
     ),
 ]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|DIR",
+        help="Model of the network; the one that comes with this version where none is named.",
+        envvar="MRCLI_MODEL",
+        show_default=False,
+        rich_help_panel=METHOD_PANEL,
+    ),
+]

@@ -22,6 +22,7 @@ from mrcli.cli.options import (
     DryRunOption,
     JsonOption,
     MaskOption,
+    ModelOption,
     NoColorOption,
     OverwriteOption,
     PathsArgument,
@@ -44,9 +45,18 @@ class Method(StrEnum):
     """How k-space becomes an image."""
 
     AUTO = "auto"
+    NETWORK = "network"
     SENSE = "sense"
     CS = "cs"
     ZERO_FILLED = "zero-filled"
+
+
+class Precision(StrEnum):
+    """In which numbers the convolutions of the network compute."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
 
 
 def check_formats(formats: str) -> str:
@@ -89,8 +99,26 @@ OutputOption = Annotated[
 MethodOption = Annotated[
     Method,
     typer.Option(
-        help="How to reconstruct; auto takes the best that fits the data and records why.",
+        help="How to reconstruct; auto takes the network where a model fits the data, else sense, "
+        "and records why.",
         envvar="MRCLI_METHOD",
+        rich_help_panel=METHOD_PANEL,
+    ),
+]
+AdapterOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|none|universal|NAME|DIR",
+        help="Adapter of the network; auto takes those of the scan's protocol and site.",
+        envvar="MRCLI_ADAPTER",
+        rich_help_panel=METHOD_PANEL,
+    ),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        help="Numbers that the network computes with; auto takes bf16 where the device has it.",
+        envvar="MRCLI_PRECISION",
         rich_help_panel=METHOD_PANEL,
     ),
 ]
@@ -149,6 +177,9 @@ def recon(
     *,
     output: OutputOption,
     method: MethodOption = Method.AUTO,
+    model: ModelOption = None,
+    adapter: AdapterOption = "auto",
+    precision: PrecisionOption = Precision.AUTO,
     mask: MaskOption = None,
     reader: ReaderOption = None,
     axes: AxesOption = None,
@@ -180,6 +211,9 @@ def recon(
     del config, no_color  # both have acted when the options were read
     settings = ReconSettings(
         method=method.value,
+        model=model,
+        adapter=adapter,
+        precision=precision.value,
         mask_path=mask,
         reader=reader,
         axes=axes,
@@ -227,8 +261,14 @@ def show_choices(result: "ReconResult", console: Console, *, out_dir: Path) -> N
     scans: Any = result.document()["scans"]
     for scan in scans:
         console.print(f"{render.cell(scan['path'])}: {render.cell(scan['reason'] or '')}")
+        if scan["model"] is not None:
+            console.print(f"  {render.cell(_network_words(scan))}")
         for finding in scan["findings"]:
             console.print(f"  {finding['severity']}: {render.cell(finding['message'])}")
+
+
+def _network_words(scan: Mapping[str, Any]) -> str:
+    return f"model {scan['model']['name']}, adapter {scan['adapter']['name']}, {scan['precision']}"
 
 
 def _is_mirrored(scan: Mapping[str, Any]) -> bool:

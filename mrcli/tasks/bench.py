@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 
 from mrcli.device import choose_device
 from mrcli.errors import DataError, PartialFailure
@@ -44,10 +45,12 @@ class QualitySettings:
     methods: tuple[str, ...] = ()
     seed: int = 0
     device: str = "auto"
+    model: str | None = None  # name or folder; None: the one that comes with this version
 
     def document(self) -> dict[str, object]:
-        """Return the JSON form."""
-        return asdict(self) | {"sites": list(self.sites), "methods": list(self.methods)}
+        """Return the JSON form; of a folder only its name is told."""
+        lists = {"sites": list(self.sites), "methods": list(self.methods)}
+        return asdict(self) | lists | {"model": self.model and Path(self.model).name}
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,11 @@ def run_quality(settings: QualitySettings, on_progress: OnProgress = say_nothing
     """Reconstruct and score the test set with every method at hand.
 
     A method that fails on a case is listed and does not stop the others. Raises `InputError` for a
-    site or method that is not there, `ResourceError` for a device that is not.
+    site or method that is not there, `ResourceError` for a device that is not, `ModelError` for a
+    model that is refused.
     """
     settings = replace(settings, device=choose_device(settings.device))
-    methods, left_out = find_methods(settings.methods, settings.device)
+    methods, left_out = find_methods(settings.methods, settings.device, settings.model)
     return run_field_test(settings, methods, left_out, on_progress)
 
 

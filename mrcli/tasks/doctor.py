@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -21,9 +20,11 @@ from pathlib import Path
 import h5py
 import torch
 
-from mrcli.errors import MrcliError, ResourceError
+from mrcli.errors import ModelError, MrcliError, ResourceError
 from mrcli.io.atomic import write_bytes_atomically
 from mrcli.io.lock import output_lock
+from mrcli.models.index import INDEX_NAME, list_models, pretrained_folder
+from mrcli.models.store import load_entry
 from mrcli.tasks.results import ErrorReport, report_error
 
 _OLDEST_PYTHON = (3, 11)
@@ -207,28 +208,21 @@ def check_bart() -> Check:
 
 
 def check_pretrained() -> Check:
-    """Look for the index of pretrained models."""
-    folders = [Path(__file__).parents[1] / "pretrained", Path(__file__).parents[2] / "pretrained"]
-    named = os.environ.get("MRCLI_PRETRAINED")
-    places = [folder / "index.toml" for folder in ([Path(named)] if named else folders)]
-    index = next((place for place in places if place.is_file()), None)
-    if index is not None:
-        return _check_index(index)
-    remedy = "set MRCLI_PRETRAINED to a folder with index.toml" if named else None
-    status = Status.FAIL if named else Status.OK
-    return Check("pretrained models", status, "none: classical methods are used", remedy)
-
-
-def _check_index(index: Path) -> Check:
+    """Check every byte of the models that are installed, and count them and their adapters."""
+    name = "pretrained models"
+    folder = pretrained_folder()
     try:
-        models = tomllib.loads(index.read_text(encoding="utf-8")).get("models", [])
-    except (OSError, ValueError):
-        models = None
-    if not isinstance(models, list):
+        models = [load_entry(entry) for entry in list_models()]
+    except ModelError as error:
         remedy = "install again, or set MRCLI_PRETRAINED to another folder"
-        return Check("pretrained models", Status.FAIL, "the index cannot be read", remedy)
-    found = f"models in it: {len(models)}" if models else "no model in it yet"
-    return Check("pretrained models", Status.OK, f"index found, {found}")
+        return Check(name, Status.FAIL, error.message, remedy)
+    if models:
+        n_adapters = sum(len(model.adapters) for model in models)
+        found = f"models: {len(models)}, adapters: {n_adapters}, every hash is right"
+        return Check(name, Status.OK, found)
+    has_index = (folder / INDEX_NAME).exists()
+    missing = "index found, no model in it yet" if has_index else "none: classical methods are used"
+    return Check(name, Status.OK, missing)
 
 
 def check_gpu(device: str) -> Check:

@@ -1,24 +1,27 @@
 """The methods of the field test, as data: each turns an undersampled scan into magnitudes.
 
 A method with a free weight states its grid; the field test chooses from it on the tuning set. To
-add a method, add a line to `own_methods`.
+add a classical method, add it to `mrcli.methods`; to add a way to use the network, add a line to
+`NETWORK_ADAPTERS`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from mrcli.checks import examine
-from mrcli.errors import DataError, InputError
-from mrcli.findings import Severity
+from mrcli.errors import DataError, InputError, ModelError
 from mrcli.io.bart_tool import Bart, find_bart
-from mrcli.methods import METHODS
+from mrcli.methods import METHODS, Method
 from mrcli.pipeline import calibrate, reconstruct
 from mrcli.scan import Scan
 from mrcli.tasks.field_scans import Frames
+from mrcli.tasks.recon_choice import AUTO, Network, NetworkSettings, open_chooser
+from mrcli.tasks.recon_scan import require_usable
 
 Reconstruct = Callable[[Scan, float | None], Frames]
 
@@ -67,15 +70,19 @@ BART_CALLS = (
     BartCall("bart-tv", "-R T:1024:0:{} -i 50", (0.0005, 0.002, 0.008)),
     BartCall("bart-llr", "-R L:3:3:{} -b 8 -i 50", (0.001, 0.004, 0.016)),
 )
-METHOD_NAMES = (*METHODS, *(call.name for call in BART_CALLS))
+# ways to use one model: which adapters, as `mrcli recon --adapter` takes it
+NETWORK_ADAPTERS: Mapping[str, str] = MappingProxyType(
+    {"network": "auto", "network-universal": "universal", "network-plain": "none"}
+)
+METHOD_NAMES = (*METHODS, *NETWORK_ADAPTERS, *(call.name for call in BART_CALLS))
+Found = tuple[tuple[FieldMethod, ...], tuple[LeftOut, ...]]
 
 
-def find_methods(
-    names: Sequence[str], device: str
-) -> tuple[tuple[FieldMethod, ...], tuple[LeftOut, ...]]:
+def find_methods(names: Sequence[str], device: str, model: str | None = None) -> Found:
     """Return the methods of these names, of all if none is named, and those that are left out.
 
-    Raises `InputError` for a name that no method has, and where no method is left.
+    Raises `InputError` for a name that no method has, and where no method is left, `ModelError` for
+    a model that is refused.
     """
     wanted = tuple(dict.fromkeys(names)) or METHOD_NAMES
     unknown = [name for name in wanted if name not in METHOD_NAMES]
@@ -83,30 +90,63 @@ def find_methods(
         raise InputError(
             f"no method is called {unknown[0]!r}", hint=f"known are {', '.join(METHOD_NAMES)}"
         )
-    others, left_out = _bart_methods()
-    methods = tuple(one for one in (*own_methods(device), *others) if one.name in wanted)
-    missing = tuple(one for one in left_out if one.name in wanted)
+    is_network_wanted = not NETWORK_ADAPTERS.keys().isdisjoint(wanted)
+    settings = NetworkSettings(model, device=device)
+    networks, without_model = network_methods(settings) if is_network_wanted else ((), ())
+    others, without_bart = _bart_methods()
+    found = (*own_methods(device), *networks, *others)
+    methods = tuple(one for one in found if one.name in wanted)
+    missing = tuple(one for one in (*without_model, *without_bart) if one.name in wanted)
     if not methods:
         raise InputError(f"no method can run: {missing[0].name}: {missing[0].reason}")
     return methods, missing
 
 
 def own_methods(device: str) -> tuple[FieldMethod, ...]:
-    """Return the methods of this program, which have no free weight."""
+    """Return the classical methods of this program, which have no free weight."""
     words = "as recon runs it: no free weight, nothing to tune"
     return tuple(
-        FieldMethod(name, "mrcli", words, partial(_by_pipeline, method=name, device=device))
-        for name in METHODS
+        FieldMethod(name, "mrcli", words, partial(_by_pipeline, method=method, device=device))
+        for name, method in METHODS.items()
     )
 
 
-def _by_pipeline(scan: Scan, weight: float | None, *, method: str, device: str) -> Frames:
+def network_methods(settings: NetworkSettings) -> Found:
+    """Return the ways to use the model of the settings, and those that are left out.
+
+    Raises `ModelError` for a model that is refused; one that is not named may be absent.
+    """
+    chooser = open_chooser(AUTO, settings)
+    if chooser.network is None:
+        return (), tuple(LeftOut(name, chooser.absence) for name in NETWORK_ADAPTERS)
+    found = [_network_method(name, chooser.network) for name in NETWORK_ADAPTERS]
+    return (
+        tuple(one for one in found if isinstance(one, FieldMethod)),
+        tuple(one for one in found if isinstance(one, LeftOut)),
+    )
+
+
+def _network_method(name: str, network: Network) -> FieldMethod | LeftOut:
+    adapter = NETWORK_ADAPTERS[name]
+    try:
+        network = network.with_adapter(adapter)
+    except ModelError as error:
+        return LeftOut(name, error.message)
+    model = network.model
+    words = f"model {model.name} {model.sha256[:8]}, adapter {adapter}, {network.precision}"
+    return FieldMethod(name, "mrcli", words, partial(_by_network, network=network))
+
+
+def _by_network(scan: Scan, weight: float | None, *, network: Network) -> Frames:
+    method = network.method(network.adapters.choose(scan.header))
+    return _by_pipeline(scan, weight, method=method, device=network.device)
+
+
+def _by_pipeline(scan: Scan, weight: float | None, *, method: Method, device: str) -> Frames:
     """Reconstruct as `mrcli recon` does: examine, calibrate, solve."""
     del weight
     found = examine(scan)
-    for finding in found.findings:
-        if finding.severity is Severity.ERROR:
-            raise DataError(finding.message, hint=finding.remedy)
+    require_usable(found.findings)
     calibration = calibrate(scan, found.noise_sigma)
     (one,) = reconstruct(scan, found.mask, calibration, method, device=device)
     return one.image.abs().cpu().numpy()

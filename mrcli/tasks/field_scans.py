@@ -1,6 +1,6 @@
 """The scans of the field test: undersampled in memory, with what they are scored against."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float32
 from torch.linalg import vector_norm
 
-from mrcli.metrics.cmrxrecon2025 import central
-from mrcli.physics.encoding import crop_readout, ifft2c
+from mrcli.physics.encoding import ifft2c
 from mrcli.physics.pattern_names import draw_mask
 from mrcli.physics.patterns import DEFAULT_ACS_LINES
 from mrcli.scan import MaskSource, Scan, ScanHeader
+from mrcli.simulate.cropping import without_oversampling
 from mrcli.simulate.recipes import ScanRecipe
 from mrcli.simulate.scans import (
     ScanPlan,
@@ -60,18 +60,6 @@ def _simulated(recipe: ScanRecipe, device: str) -> tuple[ScanPlan, SimulatedSlic
     plan = plan_scan(recipe)
     one = simulate_slice(plan, plan.sizes.n_slices // 2, device)
     return plan, SimulatedSlice(one.truth.cpu(), one.maps.cpu(), one.kspace.cpu())
-
-
-def without_oversampling(full: SimulatedSlice, factor: float) -> SimulatedSlice:
-    """Keep the central ``1 / factor`` of the field of view along x, where the object is."""
-    n_x = full.truth.shape[-1]
-    kept = central(n_x, round(n_x / factor))
-    return replace(
-        full,
-        truth=full.truth[..., kept],
-        maps=full.maps[..., kept],
-        kspace=crop_readout(full.kspace, kept.stop - kept.start),
-    )
 
 
 def _mask(case: FieldCase, plan: ScanPlan, full: SimulatedSlice) -> SamplingMask:

@@ -1,11 +1,13 @@
 """What decides a reconstruction, and what became of it."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mrcli.findings import Finding
 from mrcli.provenance import recorded_command
+from mrcli.tasks.recon_choice import NetworkSettings
 from mrcli.tasks.results import ErrorReport, batch_exit_code, count_by_status
 
 
@@ -14,6 +16,9 @@ class ReconSettings:
     """All that decides a reconstruction beside its input; None: as the file says."""
 
     method: str = "auto"
+    model: str | None = None  # name or folder; None: the one that comes with this version
+    adapter: str = "auto"
+    precision: str = "auto"
     mask_path: Path | None = None
     reader: str | None = None
     axes: str | None = None
@@ -27,6 +32,11 @@ class ReconSettings:
     device: str = "auto"
     seed: int = 0
     command: tuple[str, ...] = field(default_factory=lambda: recorded_command(sys.argv[1:]))
+
+    @property
+    def network(self) -> NetworkSettings:
+        """Return what decides the network, if one is taken."""
+        return NetworkSettings(self.model, self.adapter, self.precision, self.device)
 
 
 @dataclass(frozen=True)
@@ -42,10 +52,13 @@ class ReconScan:
     seconds: float | None = None
     findings: tuple[Finding, ...] = ()
     error: ErrorReport | None = None
+    model: Mapping[str, object] | None = None  # of the network: name and hash
+    adapter: Mapping[str, object] | None = None  # name of all, hash of each, why these
+    precision: str | None = None
 
     def document(self) -> dict[str, object]:
         """Return the JSON form; classical methods have neither model nor adapter."""
-        own = asdict(self) | {"output": list(self.output), "model": None, "adapter": None}
+        own = asdict(self) | {"output": list(self.output)}
         own["findings"] = [asdict(finding) for finding in self.findings]
         return own | {"error": None if self.error is None else self.error.document()}
 

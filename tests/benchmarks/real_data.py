@@ -57,7 +57,9 @@ def clean(image, reference):
 def images_of(kspace, mask, method):
     scan = scan_of(kspace, mask)
     found = examine(scan)
-    slices = list(reconstruct(scan, found.mask, calibrate(scan, found.noise_sigma), method))
+    slices = list(
+        reconstruct(scan, found.mask, calibrate(scan, found.noise_sigma), METHODS[method])
+    )
     return torch.stack([one.image for one in slices], dim=1)
 
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from bundles import write_model
 from mrcli.cli.app import app
 from mrcli.io import atomic
+from mrcli.models.index import write_index
 from mrcli.schemas import violations
 from mrcli.tasks import doctor
 from mrcli.tasks.doctor import (
@@ -115,12 +117,25 @@ def test_locks_are_tried_where_outputs_go(tmp_path, monkeypatch):
 def test_named_models_that_are_not_there_fail(tmp_path, monkeypatch):
     monkeypatch.setenv("MRCLI_PRETRAINED", str(tmp_path))
     assert check_pretrained().status is Status.FAIL
-    (tmp_path / "index.toml").write_text("")
+    (tmp_path / "index.toml").write_text("schema_version = 1\n")
     assert check_pretrained().message == "index found, no model in it yet"
-    (tmp_path / "index.toml").write_text('models = [{name = "a"}]')
-    assert check_pretrained().message == "index found, models in it: 1"
-    (tmp_path / "index.toml").write_text("models = 3")
+    (tmp_path / "index.toml").write_text("model = 3")
     assert check_pretrained().status is Status.FAIL
+
+
+def test_models_are_counted_and_a_wrong_hash_fails_with_a_fix(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRCLI_PRETRAINED", str(tmp_path))
+    write_model(tmp_path)
+    write_index(tmp_path)
+    check = check_pretrained()
+    assert check.message == "models: 1, adapters: 4, every hash is right"
+    assert (check.status, check.fix) == (Status.OK, None)
+    with (tmp_path / "tiny/MODEL_CARD.md").open("a") as file:
+        file.write("x")
+    check = check_pretrained()
+    assert check.status is Status.FAIL
+    assert "tiny/MODEL_CARD.md: sha256 is" in check.message
+    assert "install again" in check.fix
 
 
 def test_a_gpu_matters_only_where_it_was_asked_for(monkeypatch):

@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from mrcli.cli import failures
+from mrcli.cli.adapters import adapters
 from mrcli.cli.app import CommandLine, app
 from mrcli.cli.failures import Terminated, report_failure, usage_report
 from mrcli.cli.recon import IMAGE_FORMATS, parse_shard
@@ -288,4 +289,8 @@ def test_the_module_runs_like_the_command():
 
 def test_every_verb_is_there():
     names = [command.name for command in app.registered_commands]
-    assert names == ["inspect", "recon", "report", "simulate", "bench", "demo", "doctor"]
+    verbs = ["inspect", "recon", "report", "simulate", "train", "bench", "demo", "doctor"]
+    assert names == verbs
+    assert [group.name for group in app.registered_groups] == ["adapters"]
+    below = [command.name or command.callback.__name__ for command in adapters.registered_commands]
+    assert below == ["list", "show", "verify"]

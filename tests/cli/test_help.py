@@ -7,10 +7,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from mrcli.cli.app import app
-from mrcli.cli.manual import EXIT_CODES, manual
+from mrcli.cli.manual import EXIT_CODES, manual, verbs
 from mrcli.errors import MrcliError
 
-COMMANDS = get_command(app).commands
+GROUPS = get_command(app).commands
+COMMANDS = dict(verbs(get_command(app)))
 SHARED = {"--json", "--config", "--no-color"}
 for_every_verb = pytest.mark.parametrize("verb", COMMANDS)
 
@@ -28,10 +29,17 @@ def test_the_manual_lists_every_exit_code():
 @for_every_verb
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_every_verb_explains_itself_with_an_example(verb, option):
-    result = CliRunner().invoke(app, [verb, option])
+    result = CliRunner().invoke(app, [*verb.split(), option])
     assert result.exit_code == 0
     assert f"Example: mrcli {verb}" in result.stdout
     assert result.stderr == ""
+
+
+def test_a_verb_with_verbs_below_it_explains_itself_with_an_example():
+    result = CliRunner().invoke(app, ["adapters", "--help"])
+    assert result.exit_code == 0
+    assert "Example: mrcli adapters" in result.stdout
+    assert set(COMMANDS) - set(GROUPS) == {f"adapters {v}" for v in ("list", "show", "verify")}
 
 
 @for_every_verb
@@ -45,7 +53,8 @@ def test_every_option_has_a_help_text_that_is_a_sentence(verb):
 @for_every_verb
 def test_every_verb_has_the_shared_options(verb):
     options = {option for parameter in COMMANDS[verb].params for option in parameter.opts}
-    assert options >= SHARED
+    # what a folder of models holds is no matter of settings
+    assert options >= (SHARED - {"--config"} if verb.startswith("adapters ") else SHARED)
 
 
 @for_every_verb

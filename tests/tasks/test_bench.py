@@ -16,7 +16,7 @@ from scipy.stats import t as student_t
 from typer.testing import CliRunner
 
 from mrcli.cli import bench as command
-from mrcli.errors import DataError, InputError
+from mrcli.errors import DataError, InputError, ModelError
 from mrcli.io.bart_tool import Bart
 from mrcli.metrics.image import Quality
 from mrcli.physics.encoding import fft2c, ifft2c
@@ -24,6 +24,7 @@ from mrcli.schemas import violations
 from mrcli.simulate.recipes import Cohort, Reduction, draw_sizes
 from mrcli.simulate.scans import SimulatedSlice, plan_scan, simulate_slice
 from mrcli.simulate.site_file import load_sites
+from mrcli.site import Site
 from mrcli.tasks import field_methods
 from mrcli.tasks.bench import QualitySettings, run_field_test, run_quality
 from mrcli.tasks.field_cases import ACCELERATIONS, PATTERNS, FieldDesign, FieldVersion, Group
@@ -31,6 +32,7 @@ from mrcli.tasks.field_methods import BART_CALLS, METHOD_NAMES, FieldMethod, fin
 from mrcli.tasks.field_scans import make_scan, without_oversampling
 from mrcli.tasks.field_scores import FieldFailure, FieldRow, choose_weights, run_case, run_method
 from mrcli.tasks.field_summary import compare, summarise
+from networks import installed, write_model
 
 SITES = load_sites()
 TINY = FieldVersion("tiny", Reduction(matrix=0.2, max_frames=2), True, True)
@@ -74,6 +76,12 @@ def copied_scans():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mrcli.tasks.bench.make_scan", copy)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_model(tmp_path_factory):
+    with installed(tmp_path_factory.mktemp("pretrained")):
         yield
 
 
@@ -193,6 +201,55 @@ def test_our_methods_are_those_of_recon_on_the_same_scan():
         assert image.shape == scan.truth.shape
         assert image.dtype == np.float32
         assert one.weights == ()
+
+
+NETWORKS = ("network", "network-universal", "network-plain")
+
+
+def test_without_a_model_the_networks_are_left_out_with_the_reason():
+    methods, left_out = find_methods(("sense", *NETWORKS), "cpu")
+    assert [one.name for one in methods] == ["sense"]
+    assert [(one.name, one.reason) for one in left_out] == [
+        (name, "no model is installed") for name in NETWORKS
+    ]
+    with pytest.raises(InputError, match="no method can run: network: no model is installed"):
+        find_methods(("network",), "cpu")
+    with pytest.raises(ModelError, match="no model is called"):
+        find_methods(("network",), "cpu", "absent")
+    assert [one.name for one in find_methods(("sense",), "cpu", "absent")[0]] == ["sense"]
+
+
+def test_the_three_networks_are_one_model_with_other_adapters(tmp_path):
+    """Its only site is that of the case; so are its protocol and the universal adapter."""
+    adapters = (("protocol", "Cine"), ("site", SITE), ("universal", "universal"))
+    write_model(tmp_path / "small", adapters=adapters)
+    methods, left_out = find_methods(NETWORKS, "cpu", str(tmp_path / "small"))
+    assert (tuple(one.name for one in methods), left_out) == (NETWORKS, ())
+    scan = make_scan(case_at())
+    images = [one.run(scan.scan, None) for one in methods]
+    assert {image.shape for image in images} == {scan.truth.shape}
+    assert len({image.tobytes() for image in images}) == 3
+    assert [one.settings.split(", ")[1] for one in methods] == [
+        "adapter auto",
+        "adapter universal",
+        "adapter none",
+    ]
+    elsewhere = replace(scan.scan.header, site=Site("Center999", "New"))
+    unknown = replace(scan.scan, header=elsewhere)
+    assert np.array_equal(methods[0].run(unknown, None), images[1])
+
+
+def test_a_model_without_a_universal_adapter_has_no_such_method(tmp_path):
+    write_model(tmp_path / "m", adapters=())
+    methods, (left_out,) = find_methods(NETWORKS, "cpu", str(tmp_path / "m"))
+    assert [one.name for one in methods] == ["network", "network-plain"]
+    assert left_out.name == "network-universal"
+    assert "no universal adapter" in left_out.reason
+
+
+def test_the_document_names_the_model_and_not_its_folder():
+    assert QualitySettings(model="/home/person/small").document()["model"] == "small"
+    assert QualitySettings().document()["model"] is None
 
 
 def test_every_case_has_a_row_or_a_failure_and_others_go_on(result):
@@ -365,8 +422,8 @@ def test_without_bart_its_methods_are_left_out_with_the_reason(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda _: None)
     methods, left_out = find_methods((), "cpu")
     assert [one.name for one in methods] == ["zero-filled", "sense", "cs"]
-    assert [one.name for one in left_out] == [call.name for call in BART_CALLS]
-    assert {one.reason for one in left_out} == {
+    assert [one.name for one in left_out] == [*NETWORKS, *(call.name for call in BART_CALLS)]
+    assert {one.reason for one in left_out if one.name.startswith("bart")} == {
         "the BART toolbox is not installed: no program bart on the search path"
     }
     with pytest.raises(InputError, match="no method can run: bart-l2: the BART toolbox"):
@@ -379,7 +436,8 @@ def test_a_bart_that_does_not_run_is_left_out_too(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setattr("shutil.which", lambda _: str(program))
     _, left_out = find_methods((), "cpu")
-    assert {one.reason for one in left_out} == {"bart version ended with 1: broken"}
+    reasons = {one.reason for one in left_out if one.name.startswith("bart")}
+    assert reasons == {"bart version ended with 1: broken"}
 
 
 def test_a_failing_bart_is_a_failure_of_that_case(tmp_path, monkeypatch):
@@ -446,9 +504,12 @@ def test_the_verb_writes_the_document_that_it_prints(invoke, tmp_path):
         "sense, cs",
         "--seed",
         "7",
+        "--model",
+        "models/small",
     )
     assert ended.exit_code == 8
     assert (settings.version.name, settings.methods, settings.seed) == ("quick", ("sense", "cs"), 7)
+    assert settings.model == "models/small"
     written, printed = json.loads(file.read_text()), json.loads(ended.stdout)
     printed["error"] = written["error"]  # on the terminal a single reason is named
     assert written == printed

@@ -14,15 +14,23 @@ from mrcli.tasks.demo_study import PATTERNS, SPEC, DemoFolders
 from mrcli.tasks.recon import recon_paths
 from mrcli.tasks.recon_result import ReconSettings
 from mrcli.tasks.report import report_folder
+from networks import installed, write_model
+
+
+def run_small(out):
+    small = replace(SPEC, reduction=Reduction(matrix=0.3, max_frames=4, max_slices=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "SPEC", small)
+        return demo.run_demo(out, device="cpu")
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    small = replace(SPEC, reduction=Reduction(matrix=0.3, max_frames=4, max_slices=1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "SPEC", small)
-        return out, demo.run_demo(out, device="cpu")
+    models = tmp_path_factory.mktemp("models")
+    write_model(models / "small")
+    with installed(models):
+        return out, run_small(out)
 
 
 def test_it_ends_well_and_every_file_that_it_names_is_there(result):
@@ -38,7 +46,7 @@ def test_it_reports_every_method_on_every_scan(result):
     out, demo_result = result
     with (out / "report.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(demo.METHODS) * len(PATTERNS)
+    assert len(rows) == 4 * len(PATTERNS)
     facts = json.loads((out / "report.json").read_text())
     assert len(facts["clean"]["rows"]) == len(rows)
     assert {row["psnr_db"] is not None for row in demo_result.document()["clean"]["rows"]} == {True}
@@ -57,6 +65,32 @@ def test_sense_and_cs_rank_as_they_should(result):
     }
     for pattern in ("Uniform", "ktGaussian"):
         assert psnr[pattern, "cs"] > psnr[pattern, "sense"] > psnr[pattern, "zero-filled"] - 0.5
+
+
+def test_the_network_is_shown_beside_the_classical_methods(result):
+    out, demo_result = result
+    text = "\n".join(demo_result.lines)
+    assert "images of both, 4 ways" in text
+    assert "network: asked for; " in text
+    for name in ("zero-filled", "sense", "cs", "network"):
+        (line,) = (one for one in demo_result.lines if one.startswith(f"   Uniform {name} "))
+        rows = demo_result.document()["clean"]["rows"]
+        (row,) = (row for row in rows if (row["pattern"], row["method"]) == ("Uniform", name))
+        assert f"{row['psnr_db']:.1f}  {row['ssim']:.3f}" in line
+    assert DemoFolders(out).image("network", "ktGaussian8").is_file()
+
+
+def test_without_a_model_the_demo_goes_on_and_says_why(tmp_path):
+    with installed(tmp_path / "models"):
+        found = run_small(tmp_path / "demo")
+    assert found.exit_code == 0
+    assert "   network      left out: no model is installed" in found.lines
+    assert "3. recon made images of both, 3 ways:" in found.lines
+    assert sorted(path.name for path in (tmp_path / "demo" / "images").iterdir()) == [
+        "cs",
+        "sense",
+        "zero-filled",
+    ]
 
 
 def test_truth_and_images_share_their_grid(result):

@@ -12,11 +12,18 @@ from mrcli.io.cmrxrecon_files import write_kspace_mat, write_mask_mat
 from mrcli.io.image_files import WRITERS
 from mrcli.io.lock import output_lock
 from mrcli.provenance import sha256_of
-from mrcli.tasks.recon import choose_method, recon_paths
+from mrcli.tasks.recon import recon_paths
 from mrcli.tasks.recon_result import ReconSettings
+from networks import installed
 from phantoms import lines, relative_error, small_study
 
 SENSE = ReconSettings(method="sense", device="cpu", command=("recon", "study"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_model(tmp_path_factory):
+    with installed(tmp_path_factory.mktemp("pretrained")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +89,8 @@ def test_the_sidecar_tells_how_the_image_came_to_be(folder, tmp_path):
     recon_paths([folder / "a.npy"], tmp_path, settings)
     record = json.loads((tmp_path / "a.json").read_text())
     assert record["method"] == "sense"
-    assert "no network" in record["reason"]
+    assert record["reason"] == "auto: sense, since no model is installed"
+    assert (record["model"], record["adapter"], record["precision"]) == (None, None, "fp32")
     assert record["input"]["sha256"] == sha256_of(folder / "a.npy")
     assert record["sampling"]["pattern"] == "Uniform"
     assert record["sampling"]["is_inferred"]
@@ -261,7 +269,7 @@ def test_running_out_of_memory_is_one_failed_scan(folder, tmp_path, monkeypatch,
     def fail(*_, **__):
         raise failure
 
-    monkeypatch.setattr("mrcli.tasks.recon.reconstruct", fail)
+    monkeypatch.setattr("mrcli.tasks.recon_scan.reconstruct", fail)
     (scan,) = recon_paths([folder / "a.npy"], tmp_path / "out", SENSE).scans
     assert scan.error.exit_code == 6
 
@@ -332,8 +340,3 @@ def test_no_folder_of_a_person_gets_into_any_output(study, tmp_path, monkeypatch
     written = [path for path in out.rglob("*") if path.is_file()]
     assert len(written) == 4
     assert not [path for path in written if b"CANARY" in path.read_bytes()]
-
-
-def test_auto_takes_sense_and_says_why():
-    assert choose_method("auto") == ("sense", "auto: no network comes with this version, so sense")
-    assert choose_method("cs") == ("cs", "asked for")

@@ -1,0 +1,1 @@
+"""Adapters: small changes of a frozen backbone, by protocol and by site."""

@@ -1,0 +1,1 @@
+"""The network: an unrolled variational reconstruction with slots for adapters."""
