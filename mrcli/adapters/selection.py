@@ -4,7 +4,7 @@ A chain is a protocol adapter, if there is one, and then a site adapter or, for 
 model does not know, the universal one: that is how they were trained together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mrcli.adapters.bundle import LoadedAdapter
@@ -38,7 +38,8 @@ def choose(
     """Return the adapters for a scan of a protocol at a site, ``center/scanner``.
 
     `wanted` is auto, none, universal, or the name of an adapter, which takes its place in the
-    chain; the other place is filled as by auto. Raises `ModelError` for a name that is unknown.
+    chain; the other place is filled as by auto. Auto alone leaves out what its acceptance record
+    says does not help. Raises `ModelError` for a name that is unknown.
     """
     if wanted == NONE:
         return Selection((), None, None, "no adapter was asked for")
@@ -47,8 +48,9 @@ def choose(
         named_site = _asked_universal(universal)
     elif wanted != AUTO and named_protocol is None and named_site is None:
         raise _unknown(wanted, model_protocols, model_sites, universal)
-    first, why_first = _chosen(named_protocol) or _by_protocol(model_protocols, protocol)
-    second, why_second = _chosen(named_site) or _by_site(model_sites, site, universal)
+    refused = _was_refused if wanted == AUTO else _never
+    first, why_first = _chosen(named_protocol) or _by_protocol(model_protocols, protocol, refused)
+    second, why_second = _chosen(named_site) or _by_site(model_sites, site, universal, refused)
     chain = tuple(one for one in (first, second) if one is not None)
     return Selection(chain, _name(first), _name(second), f"{why_first}; {why_second}")
 
@@ -59,29 +61,50 @@ def site_name(site: Site) -> str | None:
 
 
 Choice = tuple[LoadedAdapter | None, str]
+Refusal = Callable[[LoadedAdapter], bool]
 
 
 def _chosen(named: LoadedAdapter | None) -> Choice | None:
     return None if named is None else (named, f"{named.kind} adapter {named.name} was asked for")
 
 
-def _by_protocol(adapters: Adapters, protocol: str | None) -> Choice:
+def _by_protocol(adapters: Adapters, protocol: str | None, refused: Refusal) -> Choice:
     if not protocol:
         return None, "the scan states no protocol: no protocol adapter"
     found = _named(adapters, protocol)
     if found is None:
         return None, f"protocol {protocol} is unknown: no protocol adapter"
+    if refused(found):
+        return None, f"the adapter of protocol {found.name} was measured and not accepted"
     return found, f"protocol {found.name} is known: its adapter"
 
 
-def _by_site(adapters: Adapters, site: str | None, universal: LoadedAdapter | None) -> Choice:
+def _by_site(
+    adapters: Adapters, site: str | None, universal: LoadedAdapter | None, refused: Refusal
+) -> Choice:
     found = _named(adapters, site or "")
-    if found is not None:
+    if found is not None and not refused(found):
         return found, f"site {found.name} is known: its adapter"
     what = f"site {site} is unknown" if site else "the scan states no site"
+    if found is not None:
+        what = f"the adapter of site {found.name} was measured and not accepted"
     if universal is None:
         return None, f"{what} and the model has no universal adapter: no site adapter"
+    if refused(universal):
+        return None, f"{what} and the universal adapter was not accepted: no site adapter"
     return universal, f"{what}: universal"
+
+
+def _was_refused(adapter: LoadedAdapter) -> bool:
+    """Say whether a measurement found that the adapter does not help; none is no objection."""
+    acceptance = adapter.card.acceptance
+    return acceptance is not None and acceptance.get("accepted") is False
+
+
+def _never(adapter: LoadedAdapter) -> bool:
+    """Refuse nothing: who asks for an adapter by name gets the chain that it was trained in."""
+    del adapter
+    return False
 
 
 def _named(adapters: Adapters, name: str) -> LoadedAdapter | None:

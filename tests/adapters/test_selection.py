@@ -1,5 +1,7 @@
 """Which adapters a scan gets, in which order, and the one line that says why."""
 
+from dataclasses import replace
+
 import pytest
 
 from bundles import adapter_of, backbone_of, card_of
@@ -68,6 +70,37 @@ def test_a_named_adapter_takes_its_place_in_the_chain(wanted, names, reason):
     found, why = chosen("Cine", "Center001/A", wanted)
     assert found == names
     assert reason in why
+
+
+def refused(adapter):
+    record = {"accepted": False, "gain_db": -0.04}
+    return replace(adapter, card=replace(adapter.card, acceptance=record))
+
+
+def test_auto_leaves_out_an_adapter_that_was_measured_and_not_accepted():
+    protocols = PROTOCOLS | {"Cine": refused(PROTOCOLS["Cine"])}
+    sites = SITES | {"Center001/A": refused(SITES["Center001/A"])}
+    found = choose(protocols, sites, UNIVERSAL, protocol="Cine", site="Center001/A")
+    assert (found.protocol_adapter, found.site_adapter) == (None, "universal")
+    assert "adapter of protocol Cine was measured and not accepted" in found.reason
+    assert "adapter of site Center001/A was measured and not accepted: universal" in found.reason
+    found = choose(protocols, sites, refused(UNIVERSAL), protocol="Cine", site="Center009/X")
+    assert found.chain == ()
+    assert "the universal adapter was not accepted: no site adapter" in found.reason
+
+
+def test_an_adapter_that_was_accepted_is_taken():
+    card = replace(PROTOCOLS["Cine"].card, acceptance={"accepted": True})
+    protocols = {"Cine": replace(PROTOCOLS["Cine"], card=card)}
+    assert choose(protocols, {}, None, protocol="Cine", site=None).protocol_adapter == "Cine"
+
+
+def test_who_names_an_adapter_gets_its_whole_chain_accepted_or_not():
+    protocols = {"Cine": refused(PROTOCOLS["Cine"])}
+    found = choose(
+        protocols, {}, refused(UNIVERSAL), protocol="Cine", site=None, wanted="universal"
+    )
+    assert (found.protocol_adapter, found.site_adapter) == ("Cine", "universal")
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from real_data import clean, images_of, mat_brain
 
 from ellipses import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
+from mrcli.methods import METHODS
 from mrcli.physics import compressed_sensing
 from mrcli.physics.patterns import kt_gaussian_lines, uniform_lines
 from mrcli.pipeline import reference_image
@@ -37,7 +38,7 @@ def sweep(name, weights, kspace, reference, mask):
     values = []
     for weight in weights:
         setattr(compressed_sensing, name, weight)
-        values.append(clean(images_of(kspace, mask, "cs"), reference).psnr_db)
+        values.append(clean(images_of(kspace, mask, METHODS["cs"]), reference).psnr_db)
     return " ".join(f"{value:7.2f}" for value in values)
 
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from real_data import clean, images_of, mat_brain, twix_brain
 
+from mrcli.methods import METHODS
 from mrcli.metrics.cmrxrecon2025 import FrameChoice
 from mrcli.metrics.sets import score_clean
 from mrcli.physics import sense, sensitivity
@@ -72,7 +73,9 @@ def simulated():
 
 def mean_psnr(cases, method):
     found = [
-        score_clean(images_of(kspace, mask, method).abs().numpy(), truth, FrameChoice.FIRST_THREE)
+        score_clean(
+            images_of(kspace, mask, METHODS[method]).abs().numpy(), truth, FrameChoice.FIRST_THREE
+        )
         for kspace, mask, truth in cases
     ]
     return float(np.mean([one.volume.psnr_db for one in found]))
@@ -84,7 +87,7 @@ def show(module, name, values, real, scans):
     print(f"  {'':>8}{'sense':>8}{'cs':>8}  sense on real data: {', '.join(c[0] for c in real)}")
     for value in values:
         setattr(module, name, value)
-        own = [clean(images_of(k, mask, "sense"), ref).psnr_db for _, k, mask, ref in real]
+        own = [clean(images_of(k, mask, METHODS["sense"]), ref).psnr_db for _, k, mask, ref in real]
         means = (mean_psnr(scans, method) for method in ("sense", "cs"))
         print(f"  {value:8g}", *(f"{v:7.2f}" for v in (*means, *own)), flush=True)
     setattr(module, name, before)
