@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from mrcli.nn.inputs import compress_coils, prepare
 from mrcli.physics.encoding import Y_ONLY, YX, CartesianEncoding
 from mrcli.physics.sense import (
+    SMALLEST_REGULARIZATION,
     adjoint_image,
     map_error_regularization,
     solve_sense,
@@ -115,6 +116,18 @@ def test_one_frame_starts_from_its_sense_image_of_which_bright_pixels_are_one(ax
     assert weight > 0.01  # so that its absence would be seen
     assert_close(one.start * one.scale, expected, rtol=0, atol=3e-3)
     assert one.start.abs().quantile(0.99) == pytest.approx(1, rel=1e-5)
+
+
+def test_without_noise_the_start_still_allows_for_errors_of_the_maps():
+    matrix, mask = (4, 3), torch.tensor([True, False, True, True]).reshape(1, 1, 4, 1)
+    encoding = CartesianEncoding(unit_maps(6, matrix), mask, Y_ONLY)
+    kspace = encoding.forward(gaussian(1, *matrix))
+    one = prepare(encoding, kspace, mask, 0.0)
+    weight = SMALLEST_REGULARIZATION + map_error_regularization(encoding)
+    expected = solve_sense(encoding, kspace, weight)
+    assert_close(one.start * one.scale, expected, rtol=0, atol=1e-4)
+    without = solve_sense(encoding, kspace, SMALLEST_REGULARIZATION)
+    assert (without - expected).abs().max() > 1e-3
 
 
 @for_both_axes
