@@ -5,13 +5,12 @@ shrinking the cosines over frames, all but their mean, find most of what the met
 this; what is sparse in space is left to the network.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
 
 from mrcli.nn.normal import conjugate_gradients
-from mrcli.physics.compressed_sensing import cosine_transform
+from mrcli.physics.compressed_sensing import cosine_transform, fast_shrinkage
 from mrcli.physics.wavelet import shrink
 from mrcli.types import Image
 
@@ -40,13 +39,11 @@ def sparse_over_time(
     if len(start) == 1:
         return start
     cosines = cosine_transform(len(start)).to(start)
-    image, ahead, momentum = start, start, 1.0
-    for _ in range(_TIME_ITERATIONS):
-        stepped = ahead - (normal(ahead) - combined)
-        previous, image = image, _shrink_changes(stepped, cosines, _THRESHOLD * noise_sigma)
-        momentum, before = (1 + math.sqrt(1 + 4 * momentum**2)) / 2, momentum
-        ahead = image + (before - 1) / momentum * (image - previous)
-    return image
+
+    def shrink_changes(image: Image) -> Image:
+        return _shrink_changes(image, cosines, _THRESHOLD * noise_sigma)
+
+    return fast_shrinkage(normal, combined, start, shrink_changes, _TIME_ITERATIONS)
 
 
 def _shrink_changes(image: Image, cosines: torch.Tensor, threshold: float) -> Image:

@@ -10,6 +10,7 @@ say that most pixels change little, be it a beating heart or a series of contras
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -40,11 +41,29 @@ def solve_compressed_sensing(
     normal, combined = normal_operator(encoding), adjoint_image(encoding, kspace)
     cosines = cosine_transform(len(start)).to(start)
     thresholds = noise_sigma * _weights(len(start)).to(start.real)
-    image, ahead, momentum = start, start, 1.0
-    for _ in range(_ITERATIONS):
+
+    def shrink(image: Image) -> Image:
         rows, columns = torch.randint(2**N_LEVELS, (2,), generator=generator).tolist()
+        return _shrink(image, cosines, thresholds, (rows, columns))
+
+    return fast_shrinkage(normal, combined, start, shrink, _ITERATIONS)
+
+
+def fast_shrinkage(
+    normal: Callable[[Image], Image],
+    combined: Image,
+    start: Image,
+    shrink: Callable[[Image], Image],
+    n_iterations: int,
+) -> Image:
+    """Return the image after gradient steps of size 1 on ``|A x - y|^2 / 2``, each then shrunk.
+
+    (Beck and Teboulle 2009, doi:10.1137/080716542)
+    """
+    image, ahead, momentum = start, start, 1.0
+    for _ in range(n_iterations):
         stepped = ahead - (normal(ahead) - combined)
-        previous, image = image, _shrink(stepped, cosines, thresholds, (rows, columns))
+        previous, image = image, shrink(stepped)
         momentum, before = (1 + math.sqrt(1 + 4 * momentum**2)) / 2, momentum
         ahead = image + (before - 1) / momentum * (image - previous)
     return image
