@@ -18,6 +18,7 @@ from mrcli.errors import DataError, NotFinite
 from mrcli.findings import Finding, Severity
 from mrcli.methods import EncodedSlice, Method, zero_filled
 from mrcli.metrics.consistency import consistency_residual
+from mrcli.physics.calibration import block_of
 from mrcli.physics.encoding import Y_ONLY, CartesianEncoding, decouple_readout_, ifft2c
 from mrcli.physics.noise import (
     apply_to_coils,
@@ -28,7 +29,7 @@ from mrcli.physics.noise import (
 )
 from mrcli.physics.sampling import Acs, find_acs, union_over_frames
 from mrcli.physics.sense import adjoint_image
-from mrcli.physics.sensitivity import CALIBRATION_SAMPLES, estimate_maps
+from mrcli.physics.sensitivity import estimate_maps
 from mrcli.scan import Scan, ScanMask
 from mrcli.types import CoilMatrix, Image, KSpace, SamplingMask, SensitivityMaps
 
@@ -161,13 +162,33 @@ def reference_image(scan: Scan) -> Float32[np.ndarray, "frame slice y x"]:
 
 
 def _combined(kspace: KSpace, calibration: Calibration) -> Image:
-    scale = _power_of_two_below(kspace)
     everywhere = torch.ones(1, 1, kspace.shape[-2], 1, dtype=torch.bool)
-    kspace = calibration.apply_(kspace, everywhere, scale)
-    sigma = calibration.noise_sigma / scale or estimate_noise_sigma(kspace, everywhere)
-    data = encode_slice(kspace, everywhere, sigma)
+    one = calibrated_slice(kspace, everywhere, calibration)
+    data = encode_slice(one.kspace, everywhere, one.noise_sigma)
     image = adjoint_image(data.encoding, data.kspace)
-    return calibration.restore(image, data.encoding.maps) * scale
+    return calibration.restore(image, data.encoding.maps) * one.scale
+
+
+@dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
+class CalibratedSlice:
+    """The whitened samples of one slice, divided by `scale`, and their noise."""
+
+    kspace: KSpace
+    mask: SamplingMask
+    scale: float
+    noise_sigma: float  # in the units of `kspace`; 0 where there are no samples
+
+
+def calibrated_slice(
+    kspace: KSpace, mask: SamplingMask, calibration: Calibration
+) -> CalibratedSlice:
+    """Whiten a slice in place; its noise is that of the noise scan, else estimated."""
+    scale = _power_of_two_below(kspace)
+    kspace = calibration.apply_(kspace, mask, scale)
+    if not bool(kspace.any()):
+        return CalibratedSlice(kspace, mask, scale, 0.0)
+    sigma = calibration.noise_sigma / scale or estimate_noise_sigma(kspace, mask)
+    return CalibratedSlice(kspace, mask, scale, sigma)
 
 
 def _reconstruct_slice(
@@ -178,14 +199,12 @@ def _reconstruct_slice(
     how: tuple[Method, Check],
 ) -> ReconSlice:
     method, check = how
-    kspace = scan.slice_kspace(index).to(mask.device)
-    scale = _power_of_two_below(kspace)
-    kspace = calibration.apply_(kspace, mask, scale)
+    one = calibrated_slice(scan.slice_kspace(index).to(mask.device), mask, calibration)
+    kspace, scale = one.kspace, one.scale
     if not bool(kspace.any()):
         return ReconSlice(index, torch.zeros_like(kspace[:, 0]), None)
-    sigma = calibration.noise_sigma / scale or estimate_noise_sigma(kspace, mask)
     try:
-        data = encode_slice(kspace, mask, sigma)
+        data = encode_slice(kspace, mask, one.noise_sigma)
     except DataError as error:
         if method is not zero_filled:
             raise DataError(f"slice {index}: {error.message}", hint=error.hint) from error
@@ -224,14 +243,7 @@ def _calibration_extent(mask: SamplingMask, kspace: KSpace) -> tuple[slice, slic
             f"no fully sampled lines around the origin of k-space to calibrate {n_coils} coils",
             hint="reconstruct zero-filled, or acquire at least 4 ACS lines",
         )
-    acs = acs or Acs((0, n_y), None)
-    return _nearest_origin(acs.y, n_y), _nearest_origin(acs.x or (0, n_x), n_x)
-
-
-def _nearest_origin(extent: tuple[int, int], n: int) -> slice:
-    size = min(extent[1] - extent[0], CALIBRATION_SAMPLES)
-    start = min(max(n // 2 - size // 2, extent[0]), extent[1] - size)
-    return slice(start, start + size)
+    return block_of(acs or Acs((0, n_y), None), (n_y, n_x))
 
 
 def _averaged(block: KSpace, mask: SamplingMask) -> CalibrationBlock:

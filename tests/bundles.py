@@ -11,7 +11,7 @@ from mrcli.models.backbone_file import write_backbone
 from mrcli.models.bundle_files import write_bundle
 from mrcli.models.store import adapter_folder
 from mrcli.nn.backbone import Backbone, BackboneSpec
-from mrcli.nn.inputs import NetworkInput
+from mrcli.nn.inputs import N_FACTS, NetworkInput
 from mrcli.physics.encoding import Y_ONLY
 
 TINY = BackboneSpec(n_cascades=2, fine=8, coarse=8, n_coarse_blocks=1, n_final_iterations=1)
@@ -57,7 +57,14 @@ def input_of(n_frames=3, matrix=(10, 9), n_coils=2, seed=2):
         maps = torch.randn(n_coils, *matrix, dtype=torch.complex64) / n_coils
         mask = torch.rand(n_frames, 1, matrix[0], 1) < 0.5
         given = NetworkInput(
-            image, image * 0.9, image.mean(0, keepdim=True), maps, mask, Y_ONLY, torch.randn(5), 1.0
+            image,
+            image * 0.9,
+            image.mean(0, keepdim=True),
+            maps,
+            mask,
+            Y_ONLY,
+            torch.randn(N_FACTS),
+            1.0,
         )
         return replace(given, combined=image + 0.1 * torch.randn_like(image))
 

@@ -3,7 +3,7 @@
 import torch
 
 from mrcli.nn.backbone import BackboneSpec
-from mrcli.nn.inputs import NetworkInput
+from mrcli.nn.inputs import N_FACTS, NetworkInput
 from mrcli.physics.encoding import Y_ONLY, YX, CartesianEncoding
 from mrcli.training.curriculum import MASKS_PER_GROUP
 from mrcli.training.pool import Pool, save_sample
@@ -28,7 +28,7 @@ def tiny_sample(number=0, site="North/Vida", modality="Cine", *, size=(2, 8, 12)
     target = complex_noise(*size, seed=number)
     combined = encoding.adjoint(encoding.forward(target))
     average = combined.mean(0, keepdim=True)
-    facts = torch.zeros(5)
+    facts = torch.zeros(N_FACTS)
     given = NetworkInput(combined, 0.9 * combined, average, maps, mask, axes, facts, 1.0)
     return Sample(given, target, modality, site)
 

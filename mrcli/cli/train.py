@@ -153,7 +153,8 @@ BaseOption = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|DIR",
-        help="Model whose backbone gets adapters; OUT/model where none is named.",
+        help="Model whose backbone is trained on, or gets adapters; a new one, or OUT/model, where "
+        "none is named.",
         parser=path_of,
         show_default=False,
         rich_help_panel=INPUT_PANEL,

@@ -1,10 +1,11 @@
 """The backbone: cascades of a gradient of data consistency and a learned regulariser.
 
-    x_0     = SENSE after some iterations of conjugate gradients
-    x_k+1   = x_k - eta_k A^H (A x_k - y) + R_k(x_k, A^H (A x_k - y), h_k)
+    x_0     = the sparse image of `mrcli.nn.first_image`
+    x_k+1   = x_k - eta_k A^H (A x_k - y) + g_k R_k(x_k, A^H (A x_k - y), h_k)
     x       = argmin |A x - y|^2 + lambda |x - x_K|^2      some iterations, from x_K
 
-Each cascade hands its features ``h`` on to the next; data consistency comes last.
+Each cascade hands its features ``h`` on to the next; data consistency comes last. How large a
+correction is, ``g``, follows what is known of the scan: errors span two decades.
 """
 
 from dataclasses import asdict, dataclass
@@ -63,7 +64,10 @@ class Backbone(nn.Module):
         )
         self.steps = nn.Parameter(torch.full((spec.n_cascades,), _FIRST_STEP))
         self.trust = nn.Linear(N_FACTS, 1)  # log10 lambda of the last step
+        self.gains = nn.Linear(N_FACTS, spec.n_cascades)  # log10 g
         nn.init.zeros_(self.trust.weight)
+        nn.init.zeros_(self.gains.weight)
+        nn.init.zeros_(self.gains.bias)
         nn.init.constant_(self.trust.bias, -1.0)
 
     def forward(self, given: NetworkInput, dtype: torch.dtype = torch.float32) -> Image:
@@ -73,15 +77,15 @@ class Backbone(nn.Module):
         global phase of the data gives another image: real and imaginary parts are channels.
         """
         normal = NormalOperator.of(given.encoding)
-        image = given.start
+        image, gains = given.start, 10 ** self.gains(given.facts)
         with torch.autocast(image.device.type, dtype, enabled=dtype != torch.float32):
             average = given.average - given.start.mean(0, keepdim=True)
             features = self.stem(_channels(image, average.expand_as(image)))
-            for cascade, step in zip(self.cascades, self.steps, strict=True):
+            for cascade, step, gain in zip(self.cascades, self.steps, gains, strict=True):
                 gradient = normal(image) - given.combined
                 seen = _channels(image, gradient / _CHANGE)
                 change, features = cascade(seen, features, given.facts)
-                image = image - step * gradient + _CHANGE * _cropped(change, image)
+                image = image - step * gradient + _CHANGE * gain * _cropped(change, image)
         return self._consistent(image, given, normal)
 
     def _consistent(self, image: Image, given: NetworkInput, normal: NormalOperator) -> Image:

@@ -1,8 +1,7 @@
-"""The image that the network starts from: SENSE, then what changes over frames made sparse.
+"""The image that the network starts from: SENSE, then some iterations of the method `cs`.
 
-Frames that miss different lines complete each other where nothing moves. A few iterations of
-shrinking the cosines over frames, all but their mean, find most of what the method `cs` finds of
-this; what is sparse in space is left to the network.
+Frames that miss different lines complete each other where nothing moves; what little the prior of
+`cs` knows needs no network. Spokes take more iterations than lines to fill what they leave out.
 """
 
 from collections.abc import Callable
@@ -10,13 +9,12 @@ from collections.abc import Callable
 import torch
 
 from mrcli.nn.normal import conjugate_gradients
-from mrcli.physics.compressed_sensing import cosine_transform, fast_shrinkage
-from mrcli.physics.wavelet import shrink
+from mrcli.physics.compressed_sensing import fast_shrinkage, shrinkage
+from mrcli.physics.encoding import Y_ONLY, Axes
 from mrcli.types import Image
 
 _SENSE_ITERATIONS = 8
-_TIME_ITERATIONS = 12
-_THRESHOLD = 0.6  # of the noise, as `cs` has it for what changes
+_ITERATIONS_OF_LINES, _ITERATIONS_OF_POINTS = 16, 32
 
 
 def sense_image(normal: Callable[[Image], Image], combined: Image, regularization: float) -> Image:
@@ -29,24 +27,10 @@ def sense_image(normal: Callable[[Image], Image], combined: Image, regularizatio
     )
 
 
-def sparse_over_time(
-    normal: Callable[[Image], Image], combined: Image, start: Image, noise_sigma: float
+def sparse_image(
+    normal: Callable[[Image], Image], combined: Image, start: Image, noise_sigma: float, axes: Axes
 ) -> Image:
-    """Return the image after some iterations of fast shrinkage from `start`.
-
-    One frame is returned as it is (Beck and Teboulle 2009, doi:10.1137/080716542).
-    """
-    if len(start) == 1:
-        return start
-    cosines = cosine_transform(len(start)).to(start)
-
-    def shrink_changes(image: Image) -> Image:
-        return _shrink_changes(image, cosines, _THRESHOLD * noise_sigma)
-
-    return fast_shrinkage(normal, combined, start, shrink_changes, _TIME_ITERATIONS)
-
-
-def _shrink_changes(image: Image, cosines: torch.Tensor, threshold: float) -> Image:
-    components = torch.einsum("kf,fyx->kyx", cosines, image)
-    components[1:] = shrink(components[1:], threshold)
-    return torch.einsum("kf,kyx->fyx", cosines, components)
+    """Return the image after some iterations of fast shrinkage from `start`."""
+    n_iterations = _ITERATIONS_OF_LINES if axes == Y_ONLY else _ITERATIONS_OF_POINTS
+    shrink = shrinkage(len(start), noise_sigma)
+    return fast_shrinkage(normal, combined, start, shrink, n_iterations)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
-from mrcli.nn.first_image import sense_image, sparse_over_time
+from mrcli.nn.first_image import sense_image, sparse_image
 from mrcli.nn.normal import NormalOperator
 from mrcli.nn.regularizer import Context
 from mrcli.physics.encoding import Axes, CartesianEncoding
@@ -21,11 +21,12 @@ from mrcli.types import Image, KSpace, SamplingMask, SensitivityMaps
 VirtualKSpace = Complex[Tensor, "frame virtual y x"]
 OneImage = Complex[Tensor, "1 y x"]
 
-N_FACTS = 5
+N_FACTS = 6
 _N_VIRTUAL_COILS = 10  # as many as the scanners of CMRxRecon2025 deliver
 _SCALE_QUANTILE = 0.99  # of the magnitude: what is bright, but not the brightest pixel
 _MOST_FOR_QUANTILE = 2**20  # pixels; torch.quantile takes no more than 2**24
 _LEAST_NOISE = 1e-6  # of the scale: single precision ends there
+_LEAST_CHANGE = 1e-4  # of the image: less is as good as none
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
@@ -64,8 +65,8 @@ def prepare(
     combined = adjoint_image(encoding, kspace)
     normal = NormalOperator.of(encoding)
     sense = sense_image(normal, combined, weight)
-    start = sparse_over_time(normal, combined, sense, noise_sigma)
-    scale = _bright(sense) or _bright(combined) or 1.0
+    start = sparse_image(normal, combined, sense, noise_sigma, encoding.axes)
+    scale = _bright(sense) or float(sense.abs().amax()) or 1.0  # small objects are not bright
     average = _time_average(encoding, kspace)
     return NetworkInput(
         combined / scale,
@@ -74,7 +75,7 @@ def prepare(
         encoding.maps[0],
         encoding.mask,
         encoding.axes,
-        _facts(encoding, calibrated, noise_sigma / scale, len(kspace)),
+        torch.cat([_facts(encoding, calibrated, noise_sigma / scale), _found(start, sense)]),
         scale,
     )
 
@@ -117,10 +118,8 @@ def _bright(image: Image) -> float:
     return float(magnitude[::stride].quantile(_SCALE_QUANTILE))
 
 
-def _facts(
-    encoding: CartesianEncoding, calibrated: SamplingMask, noise: float, n_frames: int
-) -> Context:
-    """Return logarithms of noise and acceleration, and how time can help, all of order 1."""
+def _facts(encoding: CartesianEncoding, calibrated: SamplingMask, noise: float) -> Context:
+    """Return logarithms of noise and acceleration, all of order 1."""
     mask = encoding.mask
     per_frame = mask.numel() / max(int(mask.sum()), 1)
     together = mask.any(0)
@@ -130,6 +129,16 @@ def _facts(
         math.log2(per_frame) / 2 - 1,
         math.log2(overall) / 2 - 1,
         math.log2(max(float(calibrated.float().mean()), 1e-3)) / 4 + 1,
-        float(n_frames > 1),
     )
     return torch.tensor(facts, device=mask.device)
+
+
+def _found(start: Image, sense: Image) -> Context:
+    """Return whether there are frames to compare, and how much sparsity changed, of order 1.
+
+    Where SENSE and the sparse image agree, little is left to correct.
+    """
+    change, power = (float(one.norm()) for one in (start - sense, start))
+    relative = max(change / power, _LEAST_CHANGE) if power > 0 else _LEAST_CHANGE
+    facts = (float(len(start) > 1), (math.log10(relative) + 1.5) / 1.5)
+    return torch.tensor(facts, device=start.device)

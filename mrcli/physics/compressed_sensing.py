@@ -37,16 +37,21 @@ def solve_compressed_sensing(
     Maps of unit RSS and a unitary transform bound the largest eigenvalue of ``A^H A`` by 1, which
     is the step. The same input gives the same output: the wavelets move by a fixed sequence.
     """
-    generator = torch.Generator().manual_seed(_SEED_OF_SHIFTS)
     normal, combined = normal_operator(encoding), adjoint_image(encoding, kspace)
-    cosines = cosine_transform(len(start)).to(start)
-    thresholds = noise_sigma * _weights(len(start)).to(start.real)
+    shrink = shrinkage(len(start), noise_sigma)
+    return fast_shrinkage(normal, combined, start, shrink, _ITERATIONS)
+
+
+def shrinkage(n_frames: int, noise_sigma: float) -> Callable[[Image], Image]:
+    """Return the proximal step: ``T Psi D x`` made smaller, the wavelets moved at every call."""
+    generator = torch.Generator().manual_seed(_SEED_OF_SHIFTS)
+    cosines, weights = cosine_transform(n_frames), noise_sigma * _weights(n_frames)
 
     def shrink(image: Image) -> Image:
         rows, columns = torch.randint(2**N_LEVELS, (2,), generator=generator).tolist()
-        return _shrink(image, cosines, thresholds, (rows, columns))
+        return _shrink(image, cosines.to(image), weights.to(image.real), (rows, columns))
 
-    return fast_shrinkage(normal, combined, start, shrink, _ITERATIONS)
+    return shrink
 
 
 def fast_shrinkage(

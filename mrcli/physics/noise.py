@@ -9,15 +9,20 @@ import torch
 from jaxtyping import Bool, Complex, Int
 from torch import Tensor
 
+from mrcli.physics.calibration import calibration_block
 from mrcli.physics.encoding import ifftc, is_constant_along_readout
+from mrcli.physics.null_space import sigma_beside_signal
 from mrcli.types import CoilImages, CoilMatrix, KSpace, NoiseSamples, SamplingMask
 
 EdgeSamples = Complex[Tensor, "coil edge_y edge_x"]
+Frame = Complex[Tensor, "coil y x"]
+FrameMask = Bool[Tensor, "own_frame 1 y readout"]
 
 _LEAST_OWN_NOISE = 1e-6  # of the power of a coil: what a copy rounded to single precision has
 _EDGE_OF_READOUT = 1 / 8  # of the sampled extent, on either side
 _EDGE_OF_PHASE_ENCODE = 1 / 4
 _EDGE_OF_FIELD_OF_VIEW = 1 / 16
+_QUIET_COIL = 0.5  # of the median coil's noise: it would be taken for the noise of all
 
 
 def noise_covariance(noise: NoiseSamples) -> CoilMatrix:
@@ -58,27 +63,39 @@ def apply_to_coils(matrix: CoilMatrix, kspace: KSpace) -> KSpace:
 def estimate_noise_sigma(kspace: KSpace, mask: SamplingMask) -> float:
     """Estimate sigma of ``(frame, coil, y, x)`` data without a noise scan.
 
-    Two places hold little but noise: the corners of sampled k-space, and, for whole lines, the
-    edges of the field of view along the readout, where there is air. Signal can only add, so the
-    smaller estimate is the better one; both are upper bounds. The power of complex Gaussian
-    noise is exponential with mean ``sigma^2`` and median ``sigma^2 ln 2``: a median per coil
-    ignores what signal there is. Exact zeros are fill, not noise.
+    Three places hold little but noise: the corners of sampled k-space; for whole lines, the edges
+    of the field of view along the readout, where there is air; where there are coils and an ACS,
+    what no coil can make (`mrcli.physics.null_space`). Signal can only add, so the smallest
+    estimate is the best one; all are upper bounds. The power of complex Gaussian noise is
+    exponential with mean ``sigma^2`` and median ``sigma^2 ln 2``: a median per coil ignores what
+    signal there is. Exact zeros are fill, not noise.
     """
-    samples = _middle_frame(kspace, mask)
-    estimates = [_sigma(_corners(samples))]
+    samples, own_mask = _middle_frame(kspace, mask)
+    estimates = [_sigma(_corners(samples)), _sigma_of_calibration(samples, own_mask)]
     if is_constant_along_readout(mask):
         estimates.append(_sigma(_edges_of_field_of_view(samples)))
     return min((sigma for sigma in estimates if sigma > 0), default=0.0)
 
 
-def _middle_frame(kspace: KSpace, mask: SamplingMask) -> Complex[Tensor, "coil y x"]:
-    """Return the samples of the frame nearest the middle that has any."""
+def _middle_frame(kspace: KSpace, mask: SamplingMask) -> tuple[Frame, FrameMask]:
+    """Return the samples of the frame nearest the middle that has any, and its mask."""
     frames = sorted(range(len(kspace)), key=lambda frame: abs(frame - len(kspace) // 2))
     for frame in frames:
-        samples = kspace[frame] * mask[frame if len(mask) > 1 else 0]
+        own = frame if len(mask) > 1 else 0
+        samples = kspace[frame] * mask[own]
         if bool(samples.any()):
             break
-    return samples
+    return samples, mask[own : own + 1]
+
+
+def _sigma_of_calibration(samples: Frame, mask: FrameMask) -> float:
+    """Return sigma by the ACS of those coils that are not clearly quieter than the others."""
+    block = calibration_block(mask, (samples.shape[-2], samples.shape[-1]))
+    if block is None:
+        return 0.0
+    own = samples[:, block[0], block[1]]
+    levels = torch.tensor([_median_power(coil) for coil in _corners(samples)])
+    return sigma_beside_signal(own[levels > _QUIET_COIL**2 * levels.median()])
 
 
 def _corners(samples: CoilImages) -> EdgeSamples:

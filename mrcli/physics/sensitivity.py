@@ -13,6 +13,7 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from mrcli.errors import DataError
+from mrcli.physics.null_space import patch_matrix
 from mrcli.types import SensitivityMaps
 
 Calibration = Complex[Tensor, "coil acs_y acs_x"]
@@ -21,7 +22,6 @@ OffsetKernel = Complex[Tensor, "coil coil offset_y offset_x"]
 PixelMatrices = Complex[Tensor, "pixel coil coil"]
 
 KERNEL_SIZE = 6
-CALIBRATION_SAMPLES = 24  # per axis: maps are smooth, more adds time and no detail
 _EIGENVALUE_IN_OBJECT = 0.8
 _NOISE_MARGIN = 1.1
 _SMALLEST_SINGULAR_VALUE = 0.02  # of the largest: below lie noise and what moved during the scan
@@ -35,8 +35,8 @@ def estimate_maps(
 ) -> SensitivityMaps:
     """Return maps ``(coil, y, x)`` of unit RSS inside the object, zero outside.
 
-    `calibration` is a fully sampled block of k-space near the origin; `CALIBRATION_SAMPLES` per
-    axis are enough. The phase of the maps is such that the image has the phase of the first
+    `calibration` is a fully sampled block of k-space near the origin; 24 samples per axis are
+    enough. The phase of the maps is such that the image has the phase of the first
     principal coil. One coil has nothing to be compared with: its map is 1 everywhere. Raises
     `DataError` for a block smaller than the kernel needs.
     """
@@ -73,9 +73,7 @@ def _patch_projection(
     block: Calibration, kernel: tuple[int, int], noise_sigma: float
 ) -> PatchProjection:
     """Return the projection onto the patches that are not noise."""
-    patches = block.unfold(-2, kernel[0], 1).unfold(-2, kernel[1], 1)
-    columns = patches.permute(0, 3, 4, 1, 2).reshape(block.shape[0] * math.prod(kernel), -1)
-    columns = columns.to(torch.complex128)  # powers span the square of what amplitudes span
+    columns = patch_matrix(block, kernel)
     power, vectors = torch.linalg.eigh(columns @ columns.mH)
     kept = vectors[:, power > _noise_power(columns, noise_sigma, float(power[-1]))]
     return (kept @ kept.mH).reshape(2 * (block.shape[0], *kernel)).to(block.dtype)

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mrcli.errors import DataError
+from mrcli.physics.calibration import CALIBRATION_SAMPLES
 from mrcli.physics.encoding import ifft2c, ifftc, reduce_coils
 from mrcli.physics.noise import apply_to_coils, noise_covariance, whitening_matrix
-from mrcli.physics.sensitivity import CALIBRATION_SAMPLES
 from mrcli.types import CoilImages, CoilMatrix, KSpace, SensitivityMaps
 
 Samples = Complex[Tensor, "coil sample"]

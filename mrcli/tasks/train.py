@@ -18,8 +18,8 @@ from mrcli.tasks.train_log import means_of_last
 from mrcli.tasks.train_model import (
     averaged,
     base_model,
+    first_backbone,
     members_of,
-    new_backbone,
     new_family,
     write_adapters,
 )
@@ -144,8 +144,9 @@ class _Call:
 
 def _train_backbone(call: _Call) -> TrainResult:
     settings = call.settings
-    call.claim()
-    backbone = new_backbone(settings.size, settings.seed).to(call.device)
+    backbone, origin = first_backbone(settings)
+    call.claim(**origin)
+    backbone = backbone.to(call.device)
 
     def reconstruct(sample: Sample, step: int) -> Image:
         del step
@@ -154,7 +155,7 @@ def _train_backbone(call: _Call) -> TrainResult:
     piece = call.run(Learner(backbone, reconstruct, call.pool, call.world))
     if call.is_to_write(piece):
         draws = call.draws()
-        facts = call.record(piece, draws) | {"data_fingerprint": fingerprint(draws)}
+        facts = call.record(piece, draws) | origin | {"data_fingerprint": fingerprint(draws)}
         write_backbone(settings.model, averaged(backbone, piece.state), settings.size, facts)
     return call.result(piece)
 

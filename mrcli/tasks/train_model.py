@@ -43,6 +43,22 @@ def new_backbone(size: str, seed: int) -> Backbone:
     return backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def first_backbone(settings: TrainSettings) -> tuple[Backbone, dict[str, str]]:
+    """Return the backbone that training starts from, and which one it is, if it was trained.
+
+    Raises `InputError` where the model named is of another size.
+    """
+    if settings.model_dir is None:
+        return new_backbone(settings.size, settings.seed), {}
+    model = load_model(settings.model_dir)
+    if model.backbone.spec != SPECS[settings.size]:
+        raise InputError(
+            f"{settings.model_dir}: is not of size {settings.size}", hint="name its own size"
+        )
+    backbone = deepcopy(model.backbone).requires_grad_(requires_grad=True).train()
+    return backbone, {"first_backbone_sha256": model.sha256}
+
+
 def new_family(settings: TrainSettings, backbone: Backbone, sites: Iterable[SiteSpec]) -> Family:
     """Return untrained adapters for protocols and sites; the same seed gives the same ones."""
     own = tuple(sites)

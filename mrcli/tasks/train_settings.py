@@ -42,7 +42,7 @@ class TrainSettings:
     anatomy_path: Path | None = None
     pool_dir: Path | None = None  # simulated samples; None: in the output folder
     stage: str = BACKBONE
-    model_dir: Path | None = None  # the frozen backbone of adapters; None: OUT/model
+    model_dir: Path | None = None  # the backbone to train on or to adapt; None: new, OUT/model
     form: str = AdapterSpec.form
     rank: int = AdapterSpec.rank
     universal_share: float = 0.3  # how often the universal adapter takes the site's place

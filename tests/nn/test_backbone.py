@@ -65,6 +65,7 @@ def by_hand(network, one):
     image = one.start
     average = (one.average - image.mean(0)).expand_as(image)
     carried = conv(torch.cat([channels(image), channels(average)], 1), "stem", padding=1)
+    gains = 10 ** (weights["gains.weight"] @ one.facts + weights["gains.bias"])
     for index in range(network.spec.n_cascades):
         own = f"cascades.{index}."
         gradient = normal(one, image) - one.combined
@@ -79,7 +80,7 @@ def by_hand(network, one):
         carried = block(fine + pixel_shuffle(conv(coarse, own + "up"), 2), own + "after")
         parts = pixel_shuffle(conv(carried, own + "tail", padding=1), 2)
         change = torch.complex(parts[:, 0], parts[:, 1])[:, : image.shape[1], : image.shape[2]]
-        image = image - weights["steps"][index] * gradient + 0.1 * change
+        image = image - weights["steps"][index] * gradient + 0.1 * gains[index] * change
     weight = 10 ** float(weights["trust.weight"] @ one.facts + weights["trust.bias"])
     return consistent(one, image, weight)
 

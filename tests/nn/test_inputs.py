@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mrcli.nn.first_image import sparse_image
 from mrcli.nn.inputs import compress_coils, prepare
+from mrcli.nn.normal import NormalOperator
 from mrcli.physics.encoding import Y_ONLY, YX, CartesianEncoding
 from mrcli.physics.sense import (
     SMALLEST_REGULARIZATION,
@@ -106,28 +108,45 @@ def test_combined_image_and_start_belong_to_the_same_scale_and_encoding():
     assert one.encoding.axes == encoding.axes
 
 
-@for_both_axes
-def test_one_frame_starts_from_its_sense_image_of_which_bright_pixels_are_one(axes):
-    encoding, kspace, calibrated, sigma = scene(1, 6, axes=axes, sigma=0.3)
-    one = prepare(encoding, kspace, calibrated, sigma)
+def sense_of(encoding, kspace, sigma, calibrated):
     weight = wiener_regularization(encoding, kspace, sigma, calibrated)
     weight += map_error_regularization(encoding)
-    expected = solve_sense(encoding, kspace, weight)
-    assert weight > 0.01  # so that its absence would be seen
+    return solve_sense(encoding, kspace, weight)
+
+
+@for_both_axes
+@pytest.mark.parametrize("n_frames", [1, 3])
+def test_it_starts_from_sense_made_sparse_by_the_noise(axes, n_frames):
+    encoding, kspace, calibrated, sigma = scene(n_frames, 6, axes=axes, sigma=0.3)
+    one = prepare(encoding, kspace, calibrated, sigma)
+    assert wiener_regularization(encoding, kspace, sigma, calibrated) > 0.01  # it would be missed
+    sense = sense_of(encoding, kspace, sigma, calibrated)
+    normal, combined = NormalOperator.of(encoding), adjoint_image(encoding, kspace)
+    expected = sparse_image(normal, combined, sense, sigma, axes)
     assert_close(one.start * one.scale, expected, rtol=0, atol=3e-3)
-    assert one.start.abs().quantile(0.99) == pytest.approx(1, rel=1e-5)
+    assert (expected - sense).norm() > 0.05 * sense.norm()
 
 
-def test_without_noise_the_start_still_allows_for_errors_of_the_maps():
+@for_both_axes
+def test_the_bright_pixels_of_sense_are_one(axes):
+    encoding, kspace, calibrated, sigma = scene(1, 6, axes=axes, sigma=0.3)
+    one = prepare(encoding, kspace, calibrated, sigma)
+    bright = sense_of(encoding, kspace, sigma, calibrated).abs().quantile(0.99)
+    assert one.scale == pytest.approx(float(bright), rel=1e-3)
+
+
+def test_without_noise_sense_still_allows_for_errors_of_the_maps():
     matrix, mask = (4, 3), torch.tensor([True, False, True, True]).reshape(1, 1, 4, 1)
     encoding = CartesianEncoding(unit_maps(6, matrix), mask, Y_ONLY)
     kspace = encoding.forward(gaussian(1, *matrix))
-    one = prepare(encoding, kspace, mask, 0.0)
+    scale = prepare(encoding, kspace, mask, 0.0).scale
     weight = SMALLEST_REGULARIZATION + map_error_regularization(encoding)
-    expected = solve_sense(encoding, kspace, weight)
-    assert_close(one.start * one.scale, expected, rtol=0, atol=1e-4)
-    without = solve_sense(encoding, kspace, SMALLEST_REGULARIZATION)
-    assert (without - expected).abs().max() > 1e-3
+    expected, without = (
+        float(solve_sense(encoding, kspace, one).abs().quantile(0.99))
+        for one in (weight, SMALLEST_REGULARIZATION)
+    )
+    assert scale == pytest.approx(expected, rel=1e-5)
+    assert without != pytest.approx(expected, rel=1e-4)
 
 
 @for_both_axes
@@ -151,7 +170,7 @@ def test_samples_that_were_not_acquired_do_not_reach_the_average():
     assert_close(prepare(encoding, dirty, calibrated, sigma).average, plain.average)
 
 
-def test_facts_are_noise_accelerations_calibration_and_time():
+def test_facts_are_noise_accelerations_calibration_time_and_what_sparsity_changed():
     n_frames, n_y = 2, 16
     mask = torch.zeros(n_frames, 1, n_y, 1, dtype=torch.bool)
     mask[0, :, [3, 8]] = True
@@ -165,7 +184,11 @@ def test_facts_are_noise_accelerations_calibration_and_time():
         math.log2(16 / 3) / 2 - 1,
         math.log2(1 / 16) / 4 + 1,
         1,
+        float(one.facts[5]),
     )
+    sense = sense_of(encoding, kspace, 0.05, mask.all(0, keepdim=True)) / one.scale
+    change = float((one.start - sense).norm() / one.start.norm())
+    assert one.facts[5] == pytest.approx((math.log10(change) + 1.5) / 1.5, abs=1e-2)
     assert_close(one.facts, torch.tensor(expected), rtol=0, atol=1e-6)
 
 
@@ -179,6 +202,17 @@ def test_no_noise_and_one_frame_have_facts_too():
         full, full.forward(gaussian(1, 12, 10).to(torch.complex64)), calibrated, 0
     ).facts
     assert facts[1] == facts[2] == -1
+    assert facts[5] == pytest.approx((-4 + 1.5) / 1.5)  # nothing to change
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_an_object_of_few_pixels_has_a_scale_too(factor):
+    maps = torch.ones(1, 1, 16, 16, dtype=torch.complex64)
+    encoding = CartesianEncoding(maps, torch.ones(1, 1, 16, 1).bool(), Y_ONLY)
+    image = torch.zeros(1, 16, 16, dtype=torch.complex64)
+    image[0, 8, 8] = 3 * factor
+    given = prepare(encoding, encoding.forward(image), encoding.mask, 0.0)
+    assert given.scale == pytest.approx(3 * factor, rel=1e-3)
 
 
 def test_kspace_of_zeros_gives_an_input_of_zeros():

@@ -94,7 +94,7 @@ def test_names_and_shapes_of_the_weights_are_those_of_the_models_that_ship():
     cascade = {
         "head.weight": (40, 56, 3, 3),
         "head.bias": (40,),
-        "facts.weight": (80, 5),
+        "facts.weight": (80, 6),
         "facts.bias": (80,),
         "before.first.weight": (40, 40, 3, 3),
         "before.first.bias": (40,),
@@ -119,7 +119,9 @@ def test_names_and_shapes_of_the_weights_are_those_of_the_models_that_ship():
         "steps": (8,),
         "stem.weight": (40, 16, 3, 3),
         "stem.bias": (40,),
-        "trust.weight": (1, 5),
+        "trust.weight": (1, 6),
+        "gains.weight": (8, 6),
+        "gains.bias": (8,),
         "trust.bias": (1,),
     }
     for index in range(8):
