@@ -37,6 +37,7 @@ class LoadedAdapter:
     sha256: str
     adapter: Adapter
     card: AdapterCard
+    activated: str | None = None  # when this site did, in UTC; None: it was not asked to
 
 
 def bundle_bytes(adapter: Adapter, card: AdapterCard) -> tuple[bytes, bytes]:

@@ -39,7 +39,8 @@ def choose(
 
     `wanted` is auto, none, universal, or the name of an adapter, which takes its place in the
     chain; the other place is filled as by auto. Auto alone leaves out what its acceptance record
-    says does not help. Raises `ModelError` for a name that is unknown.
+    says does not help, unless the site activated it. Raises `ModelError` for a name that is
+    unknown.
     """
     if wanted == NONE:
         return Selection((), None, None, "no adapter was asked for")
@@ -76,7 +77,7 @@ def _by_protocol(adapters: Adapters, protocol: str | None, refused: Refusal) -> 
         return None, f"protocol {protocol} is unknown: no protocol adapter"
     if refused(found):
         return None, f"the adapter of protocol {found.name} was measured and not accepted"
-    return found, f"protocol {found.name} is known: its adapter"
+    return found, _taken("protocol", found)
 
 
 def _by_site(
@@ -84,7 +85,7 @@ def _by_site(
 ) -> Choice:
     found = _named(adapters, site or "")
     if found is not None and not refused(found):
-        return found, f"site {found.name} is known: its adapter"
+        return found, _taken("site", found)
     what = f"site {site} is unknown" if site else "the scan states no site"
     if found is not None:
         what = f"the adapter of site {found.name} was measured and not accepted"
@@ -92,13 +93,24 @@ def _by_site(
         return None, f"{what} and the model has no universal adapter: no site adapter"
     if refused(universal):
         return None, f"{what} and the universal adapter was not accepted: no site adapter"
-    return universal, f"{what}: universal"
+    since = f", activated {universal.activated}" if universal.activated else ""
+    return universal, f"{what}: universal{since}"
+
+
+def _taken(what: str, one: LoadedAdapter) -> str:
+    if one.activated:
+        return f"{what} {one.name} has an active adapter, activated {one.activated}: it"
+    return f"{what} {one.name} is known: its adapter"
 
 
 def _was_refused(adapter: LoadedAdapter) -> bool:
-    """Say whether a measurement found that the adapter does not help; none is no objection."""
+    """Say whether a measurement found that the adapter does not help; none is no objection.
+
+    What a site activated all the same, it wants.
+    """
     acceptance = adapter.card.acceptance
-    return acceptance is not None and acceptance.get("accepted") is False
+    is_unhelpful = acceptance is not None and acceptance.get("accepted") is False
+    return is_unhelpful and adapter.activated is None
 
 
 def _never(adapter: LoadedAdapter) -> bool:

@@ -1,7 +1,8 @@
-"""`mrcli adapters list|show|verify`."""
+"""`mrcli adapters list|show|verify`; the other verbs are in `mrcli.cli.adapters_registry`."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from mrcli.cli import render
-from mrcli.cli.options import METHOD_PANEL, JsonOption, NoColorOption, QuietOption
+from mrcli.cli.options import (
+    METHOD_PANEL,
+    SITE_PANEL,
+    JsonOption,
+    NoColorOption,
+    QuietOption,
+    path_of,
+)
 
 if TYPE_CHECKING:
     from mrcli.tasks.adapters import ListResult, ShowResult, VerifyResult
@@ -26,6 +34,18 @@ ModelOption = Annotated[
         help="Model to look at; all that ship where none is named.",
         show_default=False,
         rich_help_panel=METHOD_PANEL,
+    ),
+]
+RegistryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry",
+        metavar="DIR",
+        help="Registry of active adapters; that of this user where none is named.",
+        parser=path_of,
+        envvar="MRCLI_REGISTRY",
+        show_default=False,
+        rich_help_panel=SITE_PANEL,
     ),
 ]
 NameArgument = Annotated[
@@ -49,7 +69,7 @@ NamesArgument = Annotated[
 
 @adapters.callback()
 def describe() -> None:
-    """List, show and verify models and their adapters.
+    """List, verify, activate, roll back, move, compare and average adapters.
 
     Example: mrcli adapters list
     """
@@ -59,11 +79,14 @@ def describe() -> None:
 def list_(
     *,
     model: ModelOption = None,
+    registry: RegistryOption = None,
     as_json: JsonOption = False,
     is_quiet: QuietOption = False,
     no_color: NoColorOption = False,
 ) -> None:
     """List models and adapters: kind, form, parameters, share of the backbone, hash.
+
+    An adapter that is active at this site stands where the one of its name that ships stands.
 
     Example: mrcli adapters list --model small
     """
@@ -71,7 +94,7 @@ def list_(
 
     del no_color  # it acted when the options were read
     show = partial(show_list, is_quiet=is_quiet)
-    render.present("adapters list", list_adapters(model), show, as_json=as_json)
+    render.present("adapters list", list_adapters(model, registry), show, as_json=as_json)
 
 
 @adapters.command()
@@ -79,6 +102,7 @@ def show(
     name: NameArgument,
     *,
     model: ModelOption = None,
+    registry: RegistryOption = None,
     as_json: JsonOption = False,
     no_color: NoColorOption = False,
 ) -> None:
@@ -89,7 +113,8 @@ def show(
     from mrcli.tasks.adapters import show_adapter
 
     del no_color  # it acted when the options were read
-    render.present("adapters show", show_adapter(name, model), show_card, as_json=as_json)
+    result = show_adapter(name, model, registry)
+    render.present("adapters show", result, show_card, as_json=as_json)
 
 
 @adapters.command()
@@ -124,8 +149,11 @@ def show_list(result: "ListResult", console: Console, *, is_quiet: bool = False)
     for name in ("parameters", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("backbone", no_wrap=True)
+    if any(row["activated"] for row in result.rows):
+        table.add_column("active since", no_wrap=True)
     for row in result.rows:
-        table.add_row(*map(render.cell, _cells(row)))
+        cells = tuple(map(render.cell, _cells(row)))
+        table.add_row(*cells[: len(table.columns)])
     console.print(table)
 
 
@@ -134,6 +162,7 @@ def _cells(row: Mapping[str, Any]) -> Iterator[str]:
     yield f"{row['n_parameters']}"
     yield f"{100 * row['share']:.3g} %"
     yield row["backbone_sha256"][:_HASH_DIGITS]
+    yield row["activated"] or ""
 
 
 def show_card(result: "ShowResult", console: Console) -> None:

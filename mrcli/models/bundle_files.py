@@ -34,7 +34,7 @@ def write_bundle(folder: Path, adapter: Adapter, card: AdapterCard) -> None:
     with staging_folder(folder.parent) as stage:
         for name, content in contents.items():
             write_bytes_atomically(stage / "new" / name, content, overwrite=False)
-        _swap(stage, folder)
+        swap(stage, folder)
 
 
 def read_bundle(folder: Path, backbone: Backbone, backbone_sha256: str) -> LoadedAdapter:
@@ -59,8 +59,8 @@ def _require_bundle_or_nothing(folder: Path) -> None:
         )
 
 
-def _swap(stage: Path, folder: Path) -> None:
-    """Let the new folder take its place; the old one comes back if that fails."""
+def swap(stage: Path, folder: Path) -> None:
+    """Let ``stage/new`` take the place of a folder; the old one comes back if that fails."""
     old = stage / "old"
     if folder.exists():
         folder.rename(old)

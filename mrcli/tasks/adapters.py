@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mrcli.adapters.bundle import CARD_NAME, LoadedAdapter, channels_of, stated_backbone
+from mrcli.adapters.bundle import LoadedAdapter, channels_of
 from mrcli.adapters.merge import can_merge
-from mrcli.adapters.records import MAX_RECORD_BYTES
 from mrcli.errors import ModelError
-from mrcli.models.index import list_models, pretrained_folder
-from mrcli.models.reading import read_within
-from mrcli.models.store import Model, load_adapter, load_entry, load_model
+from mrcli.models.active import with_active
+from mrcli.models.index import list_models
+from mrcli.models.parcel import bundle_at
+from mrcli.models.store import Model, load_entry, load_model
 from mrcli.nn.backbone import count_parameters
+from mrcli.tasks.adapter_models import find_adapter, load_bundle, models_named
 from mrcli.tasks.results import ErrorReport, report_at
 
 
@@ -78,30 +79,25 @@ class VerifyResult:
         return {"verified": [item.document() for item in self.items]}
 
 
-def list_adapters(model: str | None = None) -> ListResult:
-    """List one model, or all that ship, with their adapters; raises `ModelError`."""
-    rows = (row for one in _models(model) for row in _rows(one))
+def list_adapters(model: str | None = None, registry: Path | None = None) -> ListResult:
+    """List one model, or all that ship, with their adapters, as the site uses them.
+
+    An active adapter stands where the one stands that ships with its name. `registry` is that of
+    this site where none is named. Raises `ModelError`.
+    """
+    rows = (row for one in models_named(model) for row in _rows(with_active(one, registry)))
     return ListResult(tuple(rows))
 
 
-def show_adapter(name_or_dir: str, model: str | None = None) -> ShowResult:
+def show_adapter(
+    name_or_dir: str, model: str | None = None, registry: Path | None = None
+) -> ShowResult:
     """Show the model or the adapter of a name or a folder; raises `ModelError`."""
-    if _is_bundle(name_or_dir):
-        owner = load_model(model) if model else _owner(Path(name_or_dir))
-        return _shown(load_adapter(Path(name_or_dir), owner), owner)
-    if model is None and _is_model(name_or_dir):
+    is_bundle = bundle_at(Path(name_or_dir)) is not None
+    if model is None and not is_bundle and _is_model(name_or_dir):
         owner = load_model(name_or_dir)
         return ShowResult(model_row(owner), dict(owner.card))
-    pairs = [(one, own) for own in _models(model) for one in own.adapters]
-    found = [pair for pair in pairs if pair[0].name == name_or_dir]
-    if not found:
-        raise ModelError(
-            f"no model or adapter is called {name_or_dir!r}", hint="see mrcli adapters list"
-        )
-    if len(found) > 1:
-        owners = " and ".join(own.name for _, own in found)
-        raise ModelError(f"{name_or_dir}: in {owners}", hint="choose one with --model")
-    return _shown(*found[0])
+    return _shown(*find_adapter(name_or_dir, model, registry))
 
 
 def verify_adapters(names: Sequence[str], model: str | None = None) -> VerifyResult:
@@ -130,6 +126,7 @@ def model_row(model: Model) -> dict[str, object]:
         "share": 1.0,
         "backbone_sha256": model.sha256,
         "sha256": model.sha256,
+        "activated": None,
     }
 
 
@@ -146,6 +143,7 @@ def adapter_row(one: LoadedAdapter, model: Model) -> dict[str, object]:
         "share": n_parameters / count_parameters(model.backbone),
         "backbone_sha256": model.sha256,
         "sha256": one.sha256,
+        "activated": one.activated,
     }
 
 
@@ -161,39 +159,16 @@ def _shown(one: LoadedAdapter, model: Model) -> ShowResult:
     return ShowResult(adapter_row(one, model), card)
 
 
-def _models(model: str | None) -> tuple[Model, ...]:
-    if model is not None:
-        return (load_model(model),)
-    return tuple(load_entry(entry) for entry in list_models())
-
-
-def _is_bundle(name_or_dir: str) -> bool:
-    return (Path(name_or_dir) / CARD_NAME).is_file()
-
-
 def _is_model(name_or_dir: str) -> bool:
     is_known = any(entry.name == name_or_dir for entry in list_models())
     return is_known or Path(name_or_dir).is_dir()
 
 
-def _owner(folder: Path) -> Model:
-    """Return the model that ships for which a bundle says it is."""
-    stated = stated_backbone(read_within(folder, CARD_NAME, MAX_RECORD_BYTES))
-    found = next((one for one in _models(None) if one.sha256 == stated), None)
-    if found is None:
-        raise ModelError(
-            f"{folder.name}: is for backbone {stated[:12]}, which no model in "
-            f"{pretrained_folder().name} has",
-            hint="name the model with --model",
-        )
-    return found
-
-
 def _verified_one(name: str, owner: Model | None) -> VerifiedItem:
-    if not _is_bundle(name):
+    bundle = bundle_at(Path(name))
+    if bundle is None:
         return _verified(name, lambda: load_model(name))
-    folder = Path(name)
-    return _verified(name, lambda: load_adapter(folder, owner or _owner(folder)))
+    return _verified(name, lambda: load_bundle(bundle, owner)[0])
 
 
 def _verified(name: str, load: Callable[[], Model | LoadedAdapter]) -> VerifiedItem:

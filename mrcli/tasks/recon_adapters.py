@@ -1,4 +1,4 @@
-"""Which adapters the scans of a run choose from: those of the model, and one of a folder."""
+"""Which adapters the scans of a run choose from: of the site, the model, and one of a folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mrcli.adapters.card import PROTOCOL, SITE, UNIVERSAL
 from mrcli.adapters.selection import AUTO, NONE, Selection, choose, site_name
+from mrcli.models.active import with_active
 from mrcli.models.store import LoadedAdapter, Model, load_adapter
 from mrcli.scan import ScanHeader
 
@@ -23,9 +24,11 @@ class Adapters:
     def of(model: Model, wanted: str) -> "Adapters":
         """Return those of a model, and that of the folder that `wanted` is, if it is no name.
 
-        Raises `ModelError` for an adapter that is not there or is refused, before any scan is read.
+        What this site activated for the model goes before what ships. Raises `ModelError` for an
+        adapter that is not there or is refused, or a broken registry, before any scan is read.
         """
-        own = Adapters(model.protocols, model.sites, model.universal, wanted)
+        used = model if wanted == NONE else with_active(model)
+        own = Adapters(used.protocols, used.sites, used.universal, wanted)
         if wanted not in own.names and Path(wanted).is_dir():
             return own.with_bundle(load_adapter(Path(wanted), model))
         own.select(None, None)
