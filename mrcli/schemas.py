@@ -151,12 +151,50 @@ MODEL_OR_ADAPTER = {
     "share": Number,
     "backbone_sha256": str,
     "sha256": str,
+    "activated": _OPTIONAL_TEXT,
+}
+ACTIVATION = {"sha256": str, "time": str}
+CHANGE = {
+    "adapter": str,
+    "before": (ACTIVATION, None),
+    "after": (ACTIVATION, None),
+    "findings": [FINDING],
+}
+MOVED = {
+    **dict.fromkeys(("adapter", "kind", "sha256", "output"), str),
+    "files": [str],
+    "findings": [FINDING],
+}
+AUDIT_ENTRY = {
+    "sequence": int,
+    **dict.fromkeys(("time", "action", "adapter", "bundle_sha256", "backbone_sha256"), str),
+    "previous": str,
+    "version": str,
+}
+COMPARED = {
+    **dict.fromkeys(("name", "kind", "form", "sha256", "backbone_sha256"), str),
+    "rank": int,
+    "n_cascades": (int, None),
+    "n_parameters": int,
 }
 VERIFIED = {"name": str, "status": str, "n_adapters": int, "error": (ERROR, None)}
 
 SCHEMAS: Mapping[str, Mapping[str, object]] = {
     "inspect": {"scans": [INSPECTED_SCAN]},
     "recon": {"scans": [RECONSTRUCTED_SCAN]},
+    "adapt": {
+        "accepted": bool,
+        "reason": str,
+        "baseline": dict,
+        "candidate": dict,
+        "gain_db": {"mean": _OPTIONAL_NUMBER, "worst": _OPTIONAL_NUMBER},
+        "n_scans": {"train": int, "holdout": int},
+        "trained_parameters": int,
+        "parameter_fraction": float,
+        "backbone_sha256": str,
+        "bundle": _OPTIONAL_TEXT,
+        "seconds": Number,
+    },
     "report": {
         "rows": [SCORED_SCAN],
         "summary": [GROUP],
@@ -198,6 +236,28 @@ SCHEMAS: Mapping[str, Mapping[str, object]] = {
     "adapters list": {"models": [MODEL_OR_ADAPTER]},
     "adapters show": {"shown": MODEL_OR_ADAPTER, "card": dict},
     "adapters verify": {"verified": [VERIFIED]},
+    "adapters activate": CHANGE,
+    "adapters rollback": CHANGE,
+    "adapters export": MOVED,
+    "adapters import": MOVED,
+    "adapters diff": {
+        "adapters": [COMPARED],
+        "difference": _OPTIONAL_NUMBER,
+        "slots": [{"slot": str, "difference": Number}],
+        "findings": [FINDING],
+    },
+    "adapters average": {
+        **dict.fromkeys(("adapter", "kind", "sha256", "weights", "output"), str),
+        "averaged": [{"name": str, "sha256": str, "weight": Number}],
+        "share_lost": Number,
+        "findings": [FINDING],
+    },
+    "adapters log": {
+        "entries": [AUDIT_ENTRY],
+        "is_verified": bool,
+        "broken_line": (int, None),
+        "reasons": [ERROR],
+    },
 }
 
 

@@ -26,6 +26,7 @@ RANKS = {
     "simulate": 3,
     "models": 3,
     "training": 3,
+    "adapt": 3,
     "scan": 2,
     "image": 2,
     "provenance": 2,

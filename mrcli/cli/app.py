@@ -15,7 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from mrcli.cli import failures, render
-from mrcli.cli.adapters import adapters
+from mrcli.cli.adapt import adapt
+from mrcli.cli.adapters_registry import adapters
 from mrcli.cli.bench import bench
 from mrcli.cli.demo import demo
 from mrcli.cli.doctor import doctor
@@ -31,10 +32,11 @@ from mrcli.cli.streams import (
 )
 from mrcli.cli.train import train
 from mrcli.errors import OutputError
+from mrcli.memory import keep_freed_memory
 from mrcli.tasks.results import ErrorReport, report_error
 
 DISTRIBUTION = "mrcli-recon"
-VERBS = (inspect, recon, report, simulate, train, bench, demo, doctor)
+VERBS = (inspect, recon, adapt, report, simulate, train, bench, demo, doctor)
 
 
 class CommandLine(TyperGroup):
@@ -172,5 +174,6 @@ def main() -> NoReturn:
     open_missing_streams()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
+    keep_freed_memory()
     app()
     sys.exit(0)

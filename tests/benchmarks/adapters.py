@@ -35,7 +35,7 @@ from mrcli.training.losses import LossWeights, loss_of
 from mrcli.training.pool import Pool, sample_of_step
 from mrcli.training.state import Schedule, TrainingState
 
-SEED, MOST_PIXELS, DTYPE = 2026, 45_000, torch.bfloat16  # samples that the backbone never saw
+SEED, MOST_PIXELS, DTYPE = 2028, 45_000, torch.bfloat16  # samples that the backbone never saw
 TEST_SEED = 2025
 RATE, FULL_RATE = 4e-4, 4e-5
 PER_SITE = 5  # test samples, each of a patient of its own

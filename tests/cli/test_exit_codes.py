@@ -289,8 +289,9 @@ def test_the_module_runs_like_the_command():
 
 def test_every_verb_is_there():
     names = [command.name for command in app.registered_commands]
-    verbs = ["inspect", "recon", "report", "simulate", "train", "bench", "demo", "doctor"]
+    verbs = ["inspect", "recon", "adapt", "report", "simulate", "train", "bench", "demo", "doctor"]
     assert names == verbs
     assert [group.name for group in app.registered_groups] == ["adapters"]
     below = [command.name or command.callback.__name__ for command in adapters.registered_commands]
-    assert below == ["list", "show", "verify"]
+    registry = ["activate", "rollback", "export", "import", "diff", "average", "log"]
+    assert below == ["list", "show", "verify", *registry]

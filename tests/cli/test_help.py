@@ -39,7 +39,9 @@ def test_a_verb_with_verbs_below_it_explains_itself_with_an_example():
     result = CliRunner().invoke(app, ["adapters", "--help"])
     assert result.exit_code == 0
     assert "Example: mrcli adapters" in result.stdout
-    assert set(COMMANDS) - set(GROUPS) == {f"adapters {v}" for v in ("list", "show", "verify")}
+    below = ("list", "show", "verify", "activate", "rollback", "export", "import")
+    below += ("diff", "average", "log")
+    assert set(COMMANDS) - set(GROUPS) == {f"adapters {v}" for v in below}
 
 
 @for_every_verb
