@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
 from scipy.stats import t as student
 
 _FEWEST_PATIENTS = 3
@@ -95,6 +96,7 @@ def _needed(mean: float, deviation: float, limits: Limits) -> int | None:
     room = mean - limits.min_gain_db
     if room <= 0:
         return None
-    counts = range(_FEWEST_PATIENTS, _MOST_PATIENTS)
-    enough = (n for n in counts if _half_width(deviation, n, limits.confidence) < room)
-    return next(enough, None)
+    counts = np.arange(_FEWEST_PATIENTS, _MOST_PATIENTS)
+    quantiles = student.ppf((1 + limits.confidence) / 2, counts - 1)
+    enough = counts[quantiles * deviation / np.sqrt(counts) < room]
+    return int(enough[0]) if len(enough) else None

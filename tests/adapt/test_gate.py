@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 
 from mrcli.adapt.gate import Limits, half_width, judge
 
@@ -74,3 +75,21 @@ def test_the_number_needed_is_the_least_whose_interval_is_narrow_enough():
         return half_width([0.2 + spread, 0.2 - spread] * (count // 2), 0.95)
 
     assert half(2 * n) < 0.15
+
+
+def share_accepted(mean, deviation, n_patients, n_runs=1000):
+    """Return how often the gate accepts, if gains of patients are Gaussian."""
+    gains = torch.randn(n_runs, n_patients, generator=torch.Generator().manual_seed(0))
+    gains = (mean + deviation * gains).tolist()
+    return sum(judge(patients(*run), LIMITS).accepted for run in gains) / n_runs
+
+
+@pytest.mark.parametrize("n_patients", [3, 5, 10])
+@pytest.mark.parametrize("deviation", [0.02, 0.05, 0.2])
+def test_of_adapters_that_gain_nothing_at_most_one_in_forty_is_accepted(n_patients, deviation):
+    assert share_accepted(0.0, deviation, n_patients) < 0.025
+
+
+@pytest.mark.parametrize(("n_patients", "least"), [(5, 0.9), (10, 0.95)])
+def test_half_a_decibel_is_seen_through_the_scatter_of_patients(n_patients, least):
+    assert share_accepted(0.5, 0.15, n_patients) > least

@@ -24,6 +24,7 @@ from fastmri.models import VarNet
 from safetensors.torch import load_file, save_file
 
 from mrcli.errors import MrcliError
+from mrcli.memory import keep_freed_memory
 from mrcli.nn.backbone import SMALL, Backbone, count_parameters
 from mrcli.nn.inputs import prepare
 from mrcli.physics.noise import estimate_noise_sigma
@@ -187,6 +188,7 @@ def time_both():
 
 
 def main():
+    keep_freed_memory()  # as the program does; both networks have it
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("time", "train-varnet", "score"))
     parser.add_argument("folders", nargs="*", type=Path)
