@@ -30,6 +30,10 @@ class Withheld:
     kspace: VirtualKSpace
     mask: SamplingMask
 
+    def to(self, device: str) -> "Withheld":
+        """Return the same on a device."""
+        return Withheld(self.kspace.to(device), self.mask.to(device))
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -40,6 +44,15 @@ class Trial:
     condition: str  # the sampling in words, such as Uniform8
     target: Image | None = None
     withheld: Withheld | None = None
+
+    def to(self, device: str) -> "Trial":
+        """Return the same on a device."""
+        return replace(
+            self,
+            given=self.given.to(device),
+            target=None if self.target is None else self.target.to(device),
+            withheld=None if self.withheld is None else self.withheld.to(device),
+        )
 
     @property
     def classical_db(self) -> float:

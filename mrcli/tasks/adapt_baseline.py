@@ -30,15 +30,18 @@ class Baseline:
             return deepcopy(self.universal).requires_grad_(requires_grad=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            return Adapter.of(self.frozen.backbone, settings.spec)
+            first = Adapter.of(self.frozen.backbone, settings.spec)
+        return first.to(settings.device)
 
     def decibels(self, trial: Trial) -> float:
         """Return the error of a trial without the new adapter."""
         return self.frozen.decibels(self.universal, trial)
 
 
-def baseline_of(model: Model, modalities: Iterable[str | None], precision: str) -> Baseline:
-    """Return what `recon --adapter auto` takes for an unknown site."""
+def baseline_of(
+    model: Model, modalities: Iterable[str | None], precision: str, device: str
+) -> Baseline:
+    """Return what `recon --adapter auto` takes for an unknown site, moved to a device."""
     before: dict[str | None, tuple[Adapter, ...]] = {}
     reasons: list[str] = []
     universal: Adapter | None = None
@@ -46,9 +49,11 @@ def baseline_of(model: Model, modalities: Iterable[str | None], precision: str) 
         found = choose(
             model.protocols, {}, model.universal, protocol=modality, site=None, wanted=AUTO
         )
-        before[modality] = tuple(one.adapter for one in found.chain if one.kind == PROTOCOL)
-        others = [one.adapter for one in found.chain if one.kind != PROTOCOL]
+        before[modality] = tuple(
+            one.adapter.to(device) for one in found.chain if one.kind == PROTOCOL
+        )
+        others = [one.adapter.to(device) for one in found.chain if one.kind != PROTOCOL]
         universal = others[0] if others else None
         reasons.append(f"{modality or 'no protocol'}: {found.reason}")
-    frozen = Frozen(model.backbone, before, DTYPES[precision])
+    frozen = Frozen(model.backbone.to(device), before, DTYPES[precision])
     return Baseline(frozen, universal, tuple(reasons))

@@ -39,7 +39,7 @@ def pictures_of(
 ) -> Picture:
     """Return before, after and differences of the middle frame of a trial."""
     with torch.inference_mode():
-        before, after = (frozen.image(one, trial) for one in (universal, adapter))
+        before, after = (frozen.image(one, trial).cpu() for one in (universal, adapter))
     middle = len(before) // 2
     panels = _panels(before[middle], after[middle], trial, middle)
     n_y, n_x = before.shape[-2:]
@@ -70,7 +70,7 @@ def _panels(
         "change in k-space over its peak, log10": (share.log10().numpy(), (_FAINTEST, -2)),
     }
     if trial.target is not None:
-        error = after.abs() - trial.target[frame].abs()
+        error = after.abs() - trial.target[frame].cpu().abs()
         panels[f"after - reference, x{_AMPLIFIED}"] = (error.numpy(), (-top, top))
     return panels
 

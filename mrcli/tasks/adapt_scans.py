@@ -95,7 +95,7 @@ def _read(job: Job, settings: AdaptSettings) -> SiteScan:
     own = calibrated_slice(samples, mask, calibration)
     modality = settings.protocol or scan.header.protocol
     source = _Source(scan, examination, calibration, index, own, modality, digest)
-    trials = tuple(source.trials(job.path, settings))
+    trials = tuple(one.to(settings.device) for one in source.trials(job.path, settings))
     if not trials:
         raise DataError(
             "nothing is left to judge by: no reference, and too few samples outside the ACS"
