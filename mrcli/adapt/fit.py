@@ -19,7 +19,7 @@ from mrcli.adapters.adapter import Adapter
 from mrcli.adapters.family import adapted
 from mrcli.nn.backbone import Backbone
 from mrcli.simulate.recipes import generator_of
-from mrcli.training.state import Schedule, TrainingState
+from mrcli.training.state import Schedule, TrainingState, averaged
 from mrcli.types import Image
 
 _WARM_UP = 10
@@ -114,7 +114,7 @@ def fit(
         was_cut = time.monotonic() > deadline
         is_due = state.step % settings.check_every == 0 or state.step == settings.n_steps
         if is_due or was_cut:
-            watch.look(state.step, _averaged(adapter, state))
+            watch.look(state.step, averaged(adapter, state))
         on_step(state.step, settings.n_steps, watch.latest)
     return Fitted(watch.best, state.step, watch.best_step, tuple(watch.checks), was_cut)
 
@@ -137,15 +137,6 @@ def _step(
     part = part_of(chosen, position, settings.most_pixels)
     part.loss(frozen.image(adapter, part)).backward()  # type: ignore[no-untyped-call]
     state.update(Schedule(settings.n_steps, settings.peak_rate, _WARM_UP).rate(state.step))
-
-
-def _averaged(adapter: Adapter, state: TrainingState) -> Adapter:
-    """Return a copy whose numbers are the running average."""
-    copy = deepcopy(adapter)
-    with torch.no_grad():
-        for name, parameter in copy.named_parameters():
-            parameter.copy_(state.average[name])
-    return copy
 
 
 class _Watch:

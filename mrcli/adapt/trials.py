@@ -115,14 +115,7 @@ def part_of(trial: Trial, position: float, most_pixels: int) -> Trial:
 
 
 def _columns(trial: Trial, kept: slice) -> Trial:
-    given = trial.given
-    given = replace(
-        given,
-        combined=given.combined[..., kept],
-        start=given.start[..., kept],
-        average=given.average[..., kept],
-        maps=given.maps[..., kept],
-    )
+    given = trial.given.columns(kept)
     if trial.withheld is None:
         assert trial.target is not None
         return replace(trial, given=given, target=trial.target[..., kept])
@@ -131,23 +124,13 @@ def _columns(trial: Trial, kept: slice) -> Trial:
 
 
 def _frames(trial: Trial, kept: slice) -> Trial:
-    given = trial.given
-    given = replace(
-        given,
-        combined=given.combined[kept],
-        start=given.start[kept],
-        mask=_of_frames(given.mask, kept),
-    )
+    given = trial.given.frames(kept)
     if trial.withheld is None:
         assert trial.target is not None
         return replace(trial, given=given, target=trial.target[kept])
     own = trial.withheld
-    withheld = Withheld(own.kspace[kept], _of_frames(own.mask, kept))
-    return replace(trial, given=given, withheld=withheld)
-
-
-def _of_frames(mask: SamplingMask, kept: slice) -> SamplingMask:
-    return mask if len(mask) == 1 else mask[kept]
+    mask = own.mask if len(own.mask) == 1 else own.mask[kept]
+    return replace(trial, given=given, withheld=Withheld(own.kspace[kept], mask))
 
 
 def decibels(error: Scalar) -> Scalar:

@@ -47,6 +47,16 @@ class NetworkInput:
         """Return the operator of the virtual coils."""
         return CartesianEncoding(self.maps.unsqueeze(0), self.mask, self.axes)
 
+    def columns(self, kept: slice) -> "NetworkInput":
+        """Return some columns: where whole lines were acquired each is its own problem."""
+        names = ("combined", "start", "average", "maps")
+        return replace(self, **{name: getattr(self, name)[..., kept] for name in names})
+
+    def frames(self, kept: slice) -> "NetworkInput":
+        """Return some frames; what all frames share stays."""
+        mask = self.mask if len(self.mask) == 1 else self.mask[kept]
+        return replace(self, combined=self.combined[kept], start=self.start[kept], mask=mask)
+
     def to(self, device: torch.device | str) -> "NetworkInput":
         """Return the same on a device."""
         moved = {

@@ -16,7 +16,6 @@ from mrcli.models.backbone_file import write_backbone
 from mrcli.nn.backbone import SPECS, Backbone, BackboneSpec
 from mrcli.tasks.train_log import means_of_last
 from mrcli.tasks.train_model import (
-    averaged,
     base_model,
     first_backbone,
     members_of,
@@ -40,6 +39,7 @@ from mrcli.tasks.train_world import joined_world, wait_for_all
 from mrcli.training.loop import StepRecord, World
 from mrcli.training.pool import Pool
 from mrcli.training.samples import Sample
+from mrcli.training.state import averaged
 from mrcli.types import Image
 
 __all__ = [

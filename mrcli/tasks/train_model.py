@@ -4,10 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from torch import nn
 
 from mrcli.adapters.adapter import Adapter, AdapterSpec
 from mrcli.adapters.card import PROTOCOL, SITE, UNIVERSAL, AdapterCard
@@ -20,9 +18,6 @@ from mrcli.nn.backbone import SPECS, Backbone
 from mrcli.simulate.sites import SiteSpec
 from mrcli.tasks.train_record import Draw, fingerprint
 from mrcli.tasks.train_settings import TrainSettings
-from mrcli.training.state import TrainingState
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True, eq=False)  # networks have no truth value to compare
@@ -92,15 +87,6 @@ def _trained(folder: Path) -> Path:
             hint="train the backbone first, or name a model",
         )
     return folder
-
-
-def averaged(learned: Module, state: TrainingState) -> Module:
-    """Return a copy whose weights are the running average."""
-    copy = deepcopy(learned)
-    with torch.no_grad():
-        for name, parameter in copy.named_parameters():
-            parameter.copy_(state.average[name])
-    return copy
 
 
 def members_of(family: Family, draws: Iterable[Draw]) -> tuple[Member, ...]:

@@ -115,10 +115,7 @@ def _limited(sample: Sample, position: float, most_pixels: int) -> Sample:
 
 def _some_frames(sample: Sample, start: int, n_frames: int) -> Sample:
     kept = slice(start, start + n_frames)
-    given = sample.given
-    mask = given.mask if len(given.mask) == 1 else given.mask[kept]
-    given = replace(given, combined=given.combined[kept], start=given.start[kept], mask=mask)
-    return replace(sample, given=given, target=sample.target[kept])
+    return replace(sample, given=sample.given.frames(kept), target=sample.target[kept])
 
 
 def _turned(sample: Sample, turn: float) -> Sample:

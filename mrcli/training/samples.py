@@ -79,15 +79,7 @@ def cropped(sample: Sample, start: int, n_x: int) -> Sample:
     if sample.given.axes != Y_ONLY:
         raise ShapeError("columns depend on each other where the mask varies along the readout")
     kept = slice(start, start + n_x)
-    given = sample.given
-    columns = replace(
-        given,
-        combined=given.combined[..., kept],
-        start=given.start[..., kept],
-        average=given.average[..., kept],
-        maps=given.maps[..., kept],
-    )
-    return replace(sample, given=columns, target=sample.target[..., kept])
+    return replace(sample, given=sample.given.columns(kept), target=sample.target[..., kept])
 
 
 def _mask(plan: ScanPlan, one: SimulatedSlice, recipe: MaskRecipe) -> SamplingMask:

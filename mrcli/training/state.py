@@ -7,8 +7,10 @@ that no step has used yet have no moments, in memory as in the file.
 import json
 import math
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +23,9 @@ from mrcli.errors import ModelError
 from mrcli.io.atomic import atomic_path
 
 _FIRST_MOMENT = "exp_avg"  # as the optimizer calls it; the other parts come with it
+
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -126,3 +131,12 @@ class TrainingState:
         self.optimizer.param_groups[0]["lr"] = 0.0
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def averaged(learned: Module, state: TrainingState) -> Module:
+    """Return a copy whose weights are the running average."""
+    copy = deepcopy(learned)
+    with torch.no_grad():
+        for name, parameter in copy.named_parameters():
+            parameter.copy_(state.average[name])
+    return copy
