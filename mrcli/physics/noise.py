@@ -95,7 +95,8 @@ def _sigma_of_calibration(samples: Frame, mask: FrameMask) -> float:
         return 0.0
     own = samples[:, block[0], block[1]]
     levels = torch.tensor([_median_power(coil) for coil in _corners(samples)])
-    return sigma_beside_signal(own[levels > _QUIET_COIL**2 * levels.median()])
+    is_heard = levels >= _QUIET_COIL**2 * levels.median()  # all, where corners hold no sample
+    return sigma_beside_signal(own[is_heard])
 
 
 def _corners(samples: CoilImages) -> EdgeSamples:

@@ -108,6 +108,14 @@ def test_a_mask_of_points_takes_the_corners_of_k_space():
     assert estimate_noise_sigma(kspace * mask, mask) == pytest.approx(0.01, rel=0.1)
 
 
+def test_corners_without_a_sample_leave_it_to_the_calibration():
+    """Of two crossed lines and an ACS no corner is sampled: what no coil can make tells."""
+    kspace = 0.01 * gaussian(1, 4, 96, 128)
+    mask = torch.zeros(1, 1, 96, 128, dtype=torch.bool)
+    mask[..., 48, :] = mask[..., 64] = mask[..., 36:60, 52:76] = True
+    assert estimate_noise_sigma(kspace * mask, mask) == pytest.approx(0.01, rel=0.1)
+
+
 def test_a_dead_coil_does_not_lower_sigma():
     kspace = 0.01 * gaussian(1, 4, 96, 128)
     kspace[:, 1] = 0
