@@ -76,7 +76,7 @@ def test_a_record_is_json_and_names_program_and_numerics():
     )
     document = json.loads(json.dumps(record.document()))
     assert document["program"] == "mrcli"
-    assert document["numerics_version"] == 3
+    assert document["numerics_version"] == 4
     assert document["input"] == {"name": "scan.mat", "sha256": ABC, "n_bytes": 3}
     assert document["findings"][0]["severity"] == "info"
     assert document["software"]["numpy"] == np.__version__

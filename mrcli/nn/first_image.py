@@ -32,5 +32,5 @@ def sparse_image(
 ) -> Image:
     """Return the image after some iterations of fast shrinkage from `start`."""
     n_iterations = _ITERATIONS_OF_LINES if axes == Y_ONLY else _ITERATIONS_OF_POINTS
-    shrink = shrinkage(len(start), noise_sigma)
+    shrink = shrinkage(len(start), noise_sigma, axes)
     return fast_shrinkage(normal, combined, start, shrink, n_iterations)

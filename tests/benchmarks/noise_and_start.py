@@ -59,7 +59,13 @@ def first_images(case, scan, data):
     old = fast_shrinkage(normal, combined, sense, over_frames(n_frames, sigma), 12)
     values = [psnr(old if n_frames > 1 else sense)]
     for n in ITERATIONS:
-        values.append(psnr(fast_shrinkage(normal, combined, sense, shrinkage(n_frames, sigma), n)))
+        values.append(
+            psnr(
+                fast_shrinkage(
+                    normal, combined, sense, shrinkage(n_frames, sigma, encoding.axes), n
+                )
+            )
+        )
     return [*values, psnr(METHODS["cs"](data))]
 
 

@@ -1,13 +1,19 @@
 """Wavelets, cosines over frames and compressed sensing."""
 
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from ellipses import PhantomSpec, simulate_kspace, simulate_maps, simulate_truth
 from mrcli.physics import wavelet
-from mrcli.physics.compressed_sensing import cosine_transform, solve_compressed_sensing
-from mrcli.physics.encoding import CartesianEncoding, decouple_readout_
+from mrcli.physics.compressed_sensing import (
+    cosine_transform,
+    shrinkage,
+    solve_compressed_sensing,
+)
+from mrcli.physics.encoding import Y_ONLY, YX, CartesianEncoding, decouple_readout_
 from mrcli.physics.sense import solve_sense
 from mrcli.physics.wavelet import shrink, shrink_wavelets
 
@@ -59,6 +65,17 @@ def test_the_cosine_transform_is_orthonormal_and_starts_with_the_mean(n_frames):
     cosines = cosine_transform(n_frames)
     assert_close(cosines @ cosines.T, torch.eye(n_frames, dtype=torch.float64), **EXACT)
     assert_close(cosines[0], torch.full((n_frames,), n_frames**-0.5, dtype=torch.float64), **EXACT)
+
+
+@pytest.mark.parametrize(("axes", "static"), [(Y_ONLY, 0.6), (YX, 0.3)])
+@pytest.mark.parametrize(("sign", "factor"), [(1, 1), (-1, 2)])
+def test_what_changes_over_frames_loses_twice_the_threshold(axes, static, sign, factor):
+    """A chessboard of +-a is detail of 2 a everywhere, sqrt(2) times that over two frames."""
+    signs = (torch.arange(32) % 2 * 2 - 1).to(torch.complex128)
+    board = signs[:, None] * signs
+    image, sigma = torch.stack([board, sign * board]), 0.1
+    expected = (1 - factor * static * sigma / (2 * math.sqrt(2))) * image
+    assert_close(shrinkage(2, sigma, axes)(image), expected, rtol=0, atol=1e-7)
 
 
 def study(n_frames, acceleration=4):
