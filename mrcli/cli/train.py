@@ -125,6 +125,26 @@ RateOption = Annotated[
         rich_help_panel=METHOD_PANEL,
     ),
 ]
+PixelsOption = Annotated[
+    int,
+    typer.Option(
+        min=1000,
+        help="Most pixels of a step's sample, all frames; of a larger one a part is drawn. A GPU "
+        "takes 200000 in the time of fewer.",
+        rich_help_panel=METHOD_PANEL,
+    ),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=256,
+        help="Processes that simulate samples ahead of the training; beside a GPU as many as there "
+        "are processors to spare.",
+        envvar="MRCLI_WORKERS",
+        rich_help_panel=MACHINE_PANEL,
+    ),
+]
 AnatomyOption = Annotated[
     Path | None,
     typer.Option(
@@ -204,6 +224,8 @@ def train(
     rank: RankOption = 2,
     universal_share: ShareOption = 0.3,
     leave_out: LeaveOutOption = None,
+    pixels: PixelsOption = 45_000,
+    workers: WorkersOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = Precision.BF16,
     seed: TrainSeedOption = 2025,
@@ -215,8 +237,8 @@ def train(
     """Pretrain a backbone, then its protocol, site and universal adapters, on simulated scans.
 
     Interrupted at any moment, the same command goes on to the same result: OUT has a checkpoint a
-    minute, a log and a plot, and OUT/model once all steps are taken. On several GPUs start it with
-    torchrun.
+    minute, a log and a plot, and OUT/model once all steps are taken. On several GPUs, or with
+    several processes on one, which a single sample seldom fills, start it with torchrun.
 
     Example: mrcli train -o run --steps 7000 --minutes 10
     """
@@ -241,6 +263,8 @@ def train(
         rank=rank,
         universal_share=universal_share,
         leave_out=tuple(leave_out or ()),
+        most_pixels=pixels,
+        n_workers=workers,
     )
     deadline = time.monotonic() + 60 * minutes if minutes else None
     with step_progress(is_quiet=is_quiet or not is_first_process()) as on_step:

@@ -84,7 +84,8 @@ def run_training(
     require_valid(settings)
     sites = training_sites(settings.leave_out)
     with joined_world(settings.device) as (world, device), _owned(settings, world):
-        call = _Call(settings, world, pool_of(settings, sites, device), on_step, deadline)
+        pool = pool_of(settings, sites, device)
+        call = _Call(settings, world, pool, device, on_step, deadline)
         return _train_backbone(call) if settings.is_backbone else _train_adapters(call)
 
 
@@ -105,12 +106,9 @@ class _Call:
     settings: TrainSettings
     world: World
     pool: Pool
+    device: str
     on_step: OnStep
     deadline: float | None
-
-    @property
-    def device(self) -> str:
-        return self.pool.device
 
     def claim(self, **facts: object) -> None:
         """Say whose files these are, or refuse to mix them; the first process does so."""
@@ -152,7 +150,7 @@ def _train_backbone(call: _Call) -> TrainResult:
         del step
         return backbone(sample.given, settings.dtype)
 
-    piece = call.run(Learner(backbone, reconstruct, call.pool, call.world))
+    piece = call.run(Learner(backbone, reconstruct, call.pool, call.device, call.world))
     if call.is_to_write(piece):
         draws = call.draws()
         facts = call.record(piece, draws) | origin | {"data_fingerprint": fingerprint(draws)}
@@ -171,7 +169,7 @@ def _train_adapters(call: _Call) -> TrainResult:
         site = None if takes_universal(settings, step) else sample.site
         return adapted(backbone, family.chain(sample.modality, site), sample.given, settings.dtype)
 
-    piece = call.run(Learner(family, reconstruct, call.pool, call.world))
+    piece = call.run(Learner(family, reconstruct, call.pool, call.device, call.world))
     if not call.is_to_write(piece):
         return call.result(piece)
     draws = call.draws()

@@ -19,15 +19,22 @@ from mrcli.training.curriculum import MASKS_PER_GROUP, Curriculum
 from mrcli.training.pool import Pool
 
 RECORD = "curriculum.json"
+_PATIENCE = 120.0  # seconds; a worker takes some for a group
 _REMEDY = "name another folder for the samples"
 
 
 def pool_of(settings: TrainSettings, sites: tuple[SiteSpec, ...], device: str) -> Pool:
-    """Return the samples that a training draws from."""
+    """Return the samples that a training draws from.
+
+    Simulated on `device`, or on the processor where workers do so ahead of the training.
+    """
     images: tuple[Tensor, ...] = ()
     if settings.anatomy_path is not None:
         images = patients_of(load_anatomy_images(settings.anatomy_path), Cohort.TRAIN)
-    return Pool(Curriculum(sites, settings.seed), settings.samples, images, device)
+    curriculum = Curriculum(sites, settings.seed)
+    if settings.n_workers == 0:
+        return Pool(curriculum, settings.samples, images, device)
+    return Pool(curriculum, settings.samples, images, patience=_PATIENCE)
 
 
 def claim(pool: Pool) -> None:

@@ -80,6 +80,7 @@ def training_record(
         "steps": settings.n_steps,
         "peak_rate": settings.peak_rate,
         "processes": n_processes,
+        "most_pixels": settings.most_pixels,
         "seed": settings.seed,
         "precision": settings.precision,
         "samples": len({draw.number for draw in draws}),

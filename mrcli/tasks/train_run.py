@@ -21,6 +21,8 @@ from mrcli.tasks.train_log import draw_course, keep_lines_before, line_of
 from mrcli.tasks.train_settings import PLOT, TrainSettings
 from mrcli.tasks.train_signals import Deferred, deferred_signals
 from mrcli.tasks.train_world import any_says, wait_for_all
+from mrcli.training.ahead import simulated_ahead
+from mrcli.training.curriculum import MASKS_PER_GROUP
 from mrcli.training.loop import LoopSettings, Reconstruct, StepRecord, World, train
 from mrcli.training.pool import Pool
 from mrcli.training.state import Schedule, TrainingState
@@ -37,6 +39,7 @@ class Learner:
     module: nn.Module
     reconstruct: Reconstruct
     pool: Pool
+    device: str
     world: World
 
 
@@ -51,7 +54,8 @@ class Piece:
 
 def loop_of(settings: TrainSettings) -> LoopSettings:
     """Return what decides the numbers of the loop."""
-    return LoopSettings(Schedule(settings.n_steps, settings.peak_rate), settings.seed)
+    schedule = Schedule(settings.n_steps, settings.peak_rate)
+    return LoopSettings(schedule, settings.seed, most_pixels=settings.most_pixels)
 
 
 def run_piece(
@@ -66,7 +70,11 @@ def run_piece(
     first_step = state.step
     wait_for_all(learner.world)  # nobody saves while others load
     if first_step < settings.n_steps:
-        with _book(settings, learner.world, state, seconds) as book, deferred_signals() as signals:
+        with (
+            _simulated_ahead(settings, learner, first_step),
+            _book(settings, learner.world, state, seconds) as book,
+            deferred_signals() as signals,
+        ):
             with closing(_records(settings, learner, state)) as records:
                 for record in records:
                     book.write(record, on_step, settings.n_steps)
@@ -81,8 +89,21 @@ def run_piece(
 def _records(
     settings: TrainSettings, learner: Learner, state: TrainingState
 ) -> Generator[StepRecord, None, None]:
-    pool, loop = learner.pool, loop_of(settings)
-    return train(state, learner.reconstruct, pool, loop, pool.device, learner.world)
+    loop, world = loop_of(settings), learner.world
+    return train(state, learner.reconstruct, learner.pool, loop, learner.device, world)
+
+
+@contextmanager
+def _simulated_ahead(settings: TrainSettings, learner: Learner, step: int) -> Iterator[None]:
+    """Let the first process's workers simulate what all will draw from `step` on."""
+    if learner.world.rank > 0 or settings.n_workers == 0:
+        yield
+        return
+    window = loop_of(settings).window
+    first, last = window.numbers(step)[0], window.numbers(settings.n_steps - 1)[-1]
+    groups = range(first // MASKS_PER_GROUP, last // MASKS_PER_GROUP + 1)
+    with simulated_ahead(learner.pool, groups, settings.n_workers):
+        yield
 
 
 def _load(settings: TrainSettings, state: TrainingState) -> float | None:
@@ -96,7 +117,7 @@ def _load(settings: TrainSettings, state: TrainingState) -> float | None:
 def _has_to_end(learner: Learner, signals: Deferred, deadline: float | None) -> bool:
     is_over = deadline is not None and time.monotonic() >= deadline
     own = is_over or signals.number is not None
-    return any_says(learner.world, learner.pool.device, yes=own)
+    return any_says(learner.world, learner.device, yes=own)
 
 
 class Book:

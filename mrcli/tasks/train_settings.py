@@ -24,8 +24,14 @@ from mrcli.simulate.sites import SiteSpec, Split, choose_sites
 BACKBONE, ADAPTERS = "backbone", "adapters"
 STAGES = (BACKBONE, ADAPTERS)
 CHECKPOINT, SETTINGS, LOG, PLOT = "checkpoint.safetensors", "settings.json", "log.jsonl", "loss.png"
+_LEAST_PIXELS = 1000
 # before these were written down
-_FIRST_DEFAULTS: Mapping[str, object] = {"stage": BACKBONE, "leave_out": [], "processes": 1}
+_FIRST_DEFAULTS: Mapping[str, object] = {
+    "stage": BACKBONE,
+    "leave_out": [],
+    "processes": 1,
+    "most_pixels": 45_000,
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class TrainSettings:
     rank: int = AdapterSpec.rank
     universal_share: float = 0.3  # how often the universal adapter takes the site's place
     leave_out: tuple[str, ...] = ()  # sites, center/scanner, that are not trained on
+    most_pixels: int = 45_000  # of a step's sample; of a larger one a part is drawn
+    n_workers: int = 0  # that simulate samples ahead
 
     @property
     def dtype(self) -> torch.dtype:
@@ -96,6 +104,7 @@ class TrainSettings:
             "anatomy": self.anatomy_path is not None,
             "stage": self.stage,
             "leave_out": sorted(set(self.leave_out)),
+            "most_pixels": self.most_pixels,
         }
         if not self.is_backbone:  # which backbone, its hash tells, not its size
             del own["size"]
@@ -111,6 +120,8 @@ def require_valid(settings: TrainSettings) -> None:
     _require_known("precision", settings.precision, DTYPES)
     if settings.n_steps < 1 or settings.rank < 1:
         raise InputError("steps and rank are at least 1")
+    if settings.most_pixels < _LEAST_PIXELS or settings.n_workers < 0:
+        raise InputError(f"pixels are at least {_LEAST_PIXELS}, workers at least 0")
     if not 0 <= settings.universal_share <= 1:
         raise InputError(f"universal share is {settings.universal_share}, needed 0 to 1")
     if not 0 < settings.peak_rate < math.inf:

@@ -16,18 +16,23 @@ from mrcli.training.loop import World
 def joined_world(device: str) -> Iterator[tuple[World, str]]:
     """Yield the processes that train together, and this one's device.
 
-    Alone unless the environment says otherwise, as `torchrun` writes it. Raises `ResourceError`
-    for a device that is not there, `InputError` for an environment that makes no sense.
+    Alone unless the environment says otherwise, as `torchrun` writes it. More processes than GPUs
+    share them in turn: one sample seldom fills a GPU, and NCCL wants one for each. Raises
+    `ResourceError` for a device that is not there, `InputError` for an environment that makes no
+    sense.
     """
     n_processes = _number("WORLD_SIZE", 1)
     device = choose_device(device)
     if n_processes == 1 or distributed.is_initialized():
         yield World.of_environment(), device
         return
+    has_gpu_of_its_own = False
     if device.startswith("cuda"):
-        device = choose_device(f"cuda:{_number('LOCAL_RANK', 0)}")
+        n_gpus = torch.cuda.device_count()
+        device = choose_device(f"cuda:{_number('LOCAL_RANK', 0) % n_gpus}")
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        has_gpu_of_its_own = _number("LOCAL_WORLD_SIZE", n_processes) <= n_gpus
+    distributed.init_process_group("nccl" if has_gpu_of_its_own else "gloo")
     try:
         yield World.of_environment(), device
     finally:

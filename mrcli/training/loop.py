@@ -87,17 +87,14 @@ def train(
     The caller may stop after any record, save `state`, and go on later to the same result.
     """
     world = world or World.of_environment()
-    for sample in _samples(state.step, pool, settings, world):
+    for sample in _samples(state.step, pool, settings, device, world):
         rate = settings.schedule.rate(state.step)
-        on_device = Sample(
-            sample.given.to(device), sample.target.to(device), sample.modality, sample.site
-        )
-        image = reconstruct(on_device, state.step)
-        loss = loss_of(image, on_device.target, settings.weights_of(sample.modality))
+        image = reconstruct(sample, state.step)
+        loss = loss_of(image, sample.target, settings.weights_of(sample.modality))
         loss.total.backward()  # type: ignore[no-untyped-call]
         _share_gradients(state.parameters, world)
         norm = state.update(rate)
-        yield _record(state.step - 1, loss, on_device, norm, rate)
+        yield _record(state.step - 1, loss, sample, norm, rate)
 
 
 def _record(step: int, loss: Loss, sample: Sample, norm: float, rate: float) -> StepRecord:
@@ -124,24 +121,27 @@ def _share_gradients(parameters: Mapping[str, nn.Parameter], world: World) -> No
     values = list(parameters.values())
     used = torch.tensor([float(one.grad is not None) for one in values], device=values[0].device)
     distributed.all_reduce(used)
-    for one, n_users in zip(values, used.tolist(), strict=True):
-        if n_users:
-            one.grad = torch.zeros_like(one) if one.grad is None else one.grad
-            distributed.all_reduce(one.grad)
-            one.grad /= world.size
+    shared = [one for one, n_users in zip(values, used.tolist(), strict=True) if n_users]
+    gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in shared]
+    together = torch.cat([one.flatten() for one in gradients])  # one message, not one for each
+    distributed.all_reduce(together)
+    parts = torch.split(together / world.size, [one.numel() for one in shared])
+    for one, part in zip(shared, parts, strict=True):
+        one.grad = part.view_as(one)
 
 
 class _Draws(Dataset[Sample]):
     """The sample of each draw."""
 
-    def __init__(self, pool: Pool, settings: LoopSettings, world: World) -> None:
-        self.pool, self.settings, self.world = pool, settings, world
+    def __init__(self, pool: Pool, settings: LoopSettings, device: str, world: World) -> None:
+        self.pool, self.settings, self.device, self.world = pool, settings, device, world
 
     def __getitem__(self, draw: int) -> Sample:
         """Return the part of a sample that a draw trains on."""
         settings = self.settings
         number = settings.window.draw(draw // self.world.size, draw, settings.seed)
-        return sample_of_step(self.pool.sample(number), draw, settings.seed, settings.most_pixels)
+        sample = self.pool.sample(number).to(self.device)
+        return sample_of_step(sample, draw, settings.seed, settings.most_pixels)
 
 
 class _Steps(Sampler[int]):
@@ -160,12 +160,12 @@ class _Steps(Sampler[int]):
 
 
 def _samples(
-    first: int, pool: Pool, settings: LoopSettings, world: World
+    first: int, pool: Pool, settings: LoopSettings, device: str, world: World
 ) -> DataLoader[Sample] | Iterator[Sample]:
     """Return the samples of the steps to come; on a CPU one other process prepares them."""
-    draws = _Draws(pool, settings, world)
+    draws = _Draws(pool, settings, device, world)
     steps = _Steps(first, settings.schedule.n_steps, world)
-    if pool.device != "cpu":
+    if device != "cpu":
         return (draws[draw] for draw in steps)
     can_fork = "fork" in multiprocessing.get_all_start_methods()
     return DataLoader(

@@ -5,6 +5,7 @@ sample of every step is a function of seed and step alone: training that was int
 if it had not been.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from mrcli.simulate.scans import ScanPlan, SimulatedSlice
 from mrcli.training.curriculum import MASKS_PER_GROUP, Curriculum
 from mrcli.training.samples import Sample, cropped, simulate, undersample
 
+_SECONDS_BETWEEN_LOOKS = 0.05
 _ATTEMPTS = 8  # of masks that do not fit the matrix
 _TENSORS = ("combined", "start", "average", "maps", "mask", "facts")
 
@@ -37,12 +39,16 @@ class Window:
     per_step: float = 0.25  # new ones
     size: int = 1600
 
+    def numbers(self, step: int) -> range:
+        """Return the samples that a step may draw from."""
+        stop = self.first + int(self.per_step * step)
+        return range(max(0, stop - self.size), stop)
+
     def draw(self, step: int, draw: int, seed: int) -> int:
         """Return the number of the sample that draw `draw` of a step takes."""
-        stop = self.first + int(self.per_step * step)
-        start = max(0, stop - self.size)
+        numbers = self.numbers(step)
         random = generator_of(seed, "draw", draw)
-        return start + int(torch.randint(stop - start, (1,), generator=random))
+        return numbers[int(torch.randint(len(numbers), (1,), generator=random))]
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare
@@ -52,12 +58,13 @@ class Pool:
     curriculum: Curriculum
     folder: Path
     images: tuple[Tensor, ...] = ()  # of real patients
-    device: str = "cpu"
+    device: str = "cpu"  # that simulates
+    patience: float = 0.0  # seconds to wait for others that simulate the same
 
     def sample(self, number: int) -> Sample:
         """Return sample `number`, from disk where it has been before."""
         path = self._path(number)
-        if not path.exists():
+        if not self._is_there_in_time(path):
             self._make_group(number // MASKS_PER_GROUP)
         sample = load_sample(path)
         self._require_own(path, sample.site, sample.modality)
@@ -67,6 +74,20 @@ class Pool:
         """Raise `DataError` unless a file holds the site and protocol that its number has."""
         facts = _facts_of(path)
         self._require_own(path, facts.get("site"), facts.get("modality"))
+
+    def ensure_group(self, group: int) -> None:
+        """Simulate the samples of a group unless all are there."""
+        numbers = range(group * MASKS_PER_GROUP, (group + 1) * MASKS_PER_GROUP)
+        if not all(self._path(number).exists() for number in numbers):
+            self._make_group(group)
+
+    def _is_there_in_time(self, path: Path) -> bool:
+        deadline = time.monotonic() + self.patience
+        while not path.exists():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        return True
 
     def _require_own(self, path: Path, site: str | None, modality: str | None) -> None:
         scan = self.curriculum.slice_of(int(path.stem) // MASKS_PER_GROUP).scan

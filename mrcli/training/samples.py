@@ -40,6 +40,10 @@ class Sample:
         """Return how many pixels all frames have."""
         return self.target.numel()
 
+    def to(self, device: str) -> "Sample":
+        """Return the same on a device."""
+        return replace(self, given=self.given.to(device), target=self.target.to(device))
+
 
 def simulate(
     recipe: SliceRecipe, images: tuple[Tensor, ...] = (), device: str = "cpu"

@@ -17,13 +17,14 @@ from mrcli.errors import DataError, InputError, LockedError, ModelError
 from mrcli.io.lock import output_lock
 from mrcli.models.store import load_folder
 from mrcli.nn.backbone import SPECS
-from mrcli.tasks import train_run
+from mrcli.tasks import train_run, train_world
 from mrcli.tasks.train import TrainSettings, run_training, train_backbone
 from mrcli.tasks.train_log import line_of, means_of_last, read_log, running_mean
 from mrcli.tasks.train_pool import claim, pool_of
 from mrcli.tasks.train_record import draws_of, takes_universal
 from mrcli.tasks.train_run import loop_of
 from mrcli.tasks.train_settings import training_sites
+from mrcli.tasks.train_world import joined_world
 from mrcli.training.loop import StepRecord
 from tiny import SPEC, fill_pool
 
@@ -237,6 +238,7 @@ def test_a_finished_training_takes_no_step_and_writes_the_same_model(whole):
         ({"size": "small"}, "size"),
         ({"precision": "bf16"}, "precision"),
         ({"leave_out": ("Center101/umr780.sim",)}, "leave_out"),
+        ({"most_pixels": 9000}, "most_pixels"),
     ],
 )
 def test_other_settings_are_refused_by_name_before_any_change(whole, change, key):
@@ -278,6 +280,8 @@ def test_a_checkpoint_that_is_none_is_refused(settings):
         ({"form": "round"}, "no form"),
         ({"precision": "fp8"}, "no precision"),
         ({"n_steps": 0}, "at least 1"),
+        ({"most_pixels": 999}, "pixels are at least 1000"),
+        ({"n_workers": -1}, "workers at least 0"),
         ({"peak_rate": float("nan")}, "rate is nan"),
         ({"universal_share": 1.5}, "universal share is 1.5"),
         ({"leave_out": ("Center101/umr790.sim",)}, "no site is called"),
@@ -465,6 +469,28 @@ def test_two_processes_learn_the_same_adapters(whole, settings, tmp_path):
 def record_of(**changes):
     plain = StepRecord(0, -1.0, {"error": -12.0}, -10.0, 1.0, 1e-3, "Cine", "a/b")
     return replace(plain, **changes)
+
+
+def test_workers_change_the_time_and_nothing_else(whole, settings):
+    """All samples are there already: they find nothing to do, and training does not wait."""
+    train_backbone(replace(settings, n_workers=2))
+    assert same(weights(settings), weights(whole[0]))
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(("n_gpus", "backend", "own"), [(2, "nccl", 1), (1, "gloo", 0)])
+def test_more_processes_than_gpus_share_them(monkeypatch, n_gpus, backend, own):
+    """No GPU is needed to see which one a process takes, and how it talks to the others."""
+    asked, taken = [], []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(train_world.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(train_world.distributed, "destroy_process_group", lambda: None)
+    for name, value in {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "RANK": 1, "LOCAL_RANK": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    with joined_world("cuda") as (_, device):
+        assert (asked, taken, device) == ([backend], [f"cuda:{own}"], f"cuda:{own}")
 
 
 def test_a_number_that_is_not_finite_is_null_in_the_log(tmp_path):

@@ -1,5 +1,6 @@
 """Samples: what the network is to return, parts of them, and the folder that keeps them."""
 
+import multiprocessing
 from dataclasses import replace
 from functools import cache
 
@@ -17,6 +18,7 @@ from mrcli.simulate.recipes import Reduction, ScanRecipe
 from mrcli.simulate.site_file import load_sites
 from mrcli.tasks.train_settings import training_sites
 from mrcli.training import curriculum, pool, samples
+from mrcli.training.ahead import simulated_ahead
 from mrcli.training.curriculum import Curriculum, MaskRecipe, SliceRecipe
 from mrcli.training.pool import Pool, Window, load_sample, sample_of_step, save_sample
 from mrcli.training.samples import cropped, simulate, undersample
@@ -174,6 +176,44 @@ def test_a_slice_that_no_mask_fits_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(ShapeError):
         ours._masked(*simulated(), 9)
     assert len(attempts) == 8
+
+
+def test_a_pool_waits_for_what_others_simulate_then_does_it_itself(tmp_path, monkeypatch):
+    patient = Pool(Curriculum(training_sites(), 5), tmp_path, patience=30.0)
+    slept = []
+
+    def others_write_the_third_time(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            fill_pool(patient, [2])
+
+    monkeypatch.setattr(pool.time, "sleep", others_write_the_third_time)
+    monkeypatch.setattr(Pool, "_make_group", lambda own, group: fill_pool(own, [4 * group]))
+    patient.sample(2)
+    assert len(slept) == 3
+    hasty = Pool(patient.curriculum, tmp_path / "other")
+    hasty.sample(0)
+    assert len(slept) == 3
+
+
+def test_a_group_that_is_whole_is_not_simulated_again(tmp_path, monkeypatch):
+    ours, made = Pool(Curriculum(training_sites(), 5), tmp_path), []
+    monkeypatch.setattr(Pool, "_make_group", lambda _, group: made.append(group))
+    fill_pool(ours, (0, 1, 2, 3, 4, 5, 7))
+    ours.ensure_group(0)
+    ours.ensure_group(1)
+    assert made == [1]
+
+
+def test_workers_write_the_samples_that_training_would_have(tmp_path):
+    """Other processes, so nothing is replaced there: two groups of a real curriculum."""
+    ours = Pool(Curriculum(training_sites(), 11), tmp_path / "ahead")
+    with simulated_ahead(ours, range(2), 2):
+        waiting = replace(ours, patience=300.0)
+        ahead = [waiting.sample(number) for number in (0, 4)]
+    alone = Pool(ours.curriculum, tmp_path / "alone")
+    assert all(same(one, alone.sample(number)) for one, number in zip(ahead, (0, 4), strict=True))
+    assert not multiprocessing.active_children()
 
 
 def test_a_sample_of_another_curriculum_is_refused(tmp_path):
