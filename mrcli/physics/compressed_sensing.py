@@ -16,15 +16,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mrcli.physics.encoding import Y_ONLY, Axes, CartesianEncoding
+from mrcli.physics.encoding import CartesianEncoding
 from mrcli.physics.sense import adjoint_image, normal_operator
 from mrcli.physics.wavelet import N_LEVELS, shrink_wavelets
 from mrcli.types import Image, KSpace
 
 # Thresholds in units of the noise: the steadiest good ones of the sweep that
-# tests/benchmarks/cs_weights.py prints. What left-out lines fold along one axis looks less like
-# noise than what left-out points do; what changes over frames is sparser than what does not.
-_WEIGHT_OF_LINES, _WEIGHT_OF_POINTS = 0.6, 0.3
+# tests/benchmarks/cs_weights.py prints; what changes over frames is sparser than what does not.
+_STATIC_WEIGHT = 0.3
 _DYNAMIC_OVER_STATIC = 2.0
 _ITERATIONS = 50
 _SEED_OF_SHIFTS = 0
@@ -39,17 +38,17 @@ def solve_compressed_sensing(
     is the step. The same input gives the same output: the wavelets move by a fixed sequence.
     """
     normal, combined = normal_operator(encoding), adjoint_image(encoding, kspace)
-    shrink = shrinkage(len(start), noise_sigma, encoding.axes)
+    shrink = shrinkage(len(start), _STATIC_WEIGHT * noise_sigma)
     return fast_shrinkage(normal, combined, start, shrink, _ITERATIONS)
 
 
-def shrinkage(n_frames: int, noise_sigma: float, axes: Axes) -> Callable[[Image], Image]:
+def shrinkage(n_frames: int, threshold: float) -> Callable[[Image], Image]:
     """Return the proximal step: ``T Psi D x`` made smaller, the wavelets moved at every call.
 
-    `axes` are those that are undersampled: one for lines, two for points.
+    `threshold` is that of what does not change over frames.
     """
     generator = torch.Generator().manual_seed(_SEED_OF_SHIFTS)
-    cosines, weights = cosine_transform(n_frames), noise_sigma * _weights(n_frames, axes)
+    cosines, weights = cosine_transform(n_frames), threshold * _weights(n_frames)
 
     def shrink(image: Image) -> Image:
         rows, columns = torch.randint(2**N_LEVELS, (2,), generator=generator).tolist()
@@ -88,10 +87,9 @@ def cosine_transform(n_frames: int) -> Float[Tensor, "component frame"]:
     return waves / waves.norm(dim=1, keepdim=True)
 
 
-def _weights(n_frames: int, axes: Axes) -> Float[Tensor, "component 1 1"]:
-    static = _WEIGHT_OF_LINES if axes == Y_ONLY else _WEIGHT_OF_POINTS
-    dynamic = torch.full((n_frames - 1,), _DYNAMIC_OVER_STATIC * static)
-    return torch.cat([torch.tensor([static]), dynamic]).reshape(-1, 1, 1)
+def _weights(n_frames: int) -> Float[Tensor, "component 1 1"]:
+    dynamic = torch.full((n_frames - 1,), _DYNAMIC_OVER_STATIC)
+    return torch.cat([torch.ones(1), dynamic]).reshape(-1, 1, 1)
 
 
 def _shrink(image: Image, cosines: Tensor, thresholds: Tensor, shift: tuple[int, int]) -> Image:

@@ -19,6 +19,7 @@ from mrcli.nn.first_image import sense_image
 from mrcli.nn.inputs import compress_coils
 from mrcli.nn.normal import NormalOperator
 from mrcli.physics.compressed_sensing import cosine_transform, fast_shrinkage, shrinkage
+from mrcli.physics.encoding import Y_ONLY
 from mrcli.physics.noise import _corners, _middle_frame, _sigma, estimate_noise_sigma
 from mrcli.physics.sense import (
     adjoint_image,
@@ -56,15 +57,12 @@ def first_images(case, scan, data):
     combined, normal = adjoint_image(encoding, kspace), NormalOperator.of(encoding)
     sense = sense_image(normal, combined, weight)
     n_frames, sigma = len(kspace), data.noise_sigma
+    threshold = sigma * (0.6 if encoding.axes == Y_ONLY else 0.3)
     old = fast_shrinkage(normal, combined, sense, over_frames(n_frames, sigma), 12)
     values = [psnr(old if n_frames > 1 else sense)]
     for n in ITERATIONS:
         values.append(
-            psnr(
-                fast_shrinkage(
-                    normal, combined, sense, shrinkage(n_frames, sigma, encoding.axes), n
-                )
-            )
+            psnr(fast_shrinkage(normal, combined, sense, shrinkage(n_frames, threshold), n))
         )
     return [*values, psnr(METHODS["cs"](data))]
 
