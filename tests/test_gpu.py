@@ -59,12 +59,10 @@ def test_a_training_takes_the_same_steps(tmp_path, monkeypatch):
     monkeypatch.setitem(SPECS, "tiny", SPEC)
     own = TrainSettings(tmp_path, "tiny", 3, precision="fp32", pool_dir=tmp_path / "pool")
     fill_pool(pool_of(own, training_sites(), "cpu"), range(204))
-    losses = {}
-    for device in ("cpu", "cuda"):
-        told = []
+    losses = {"cpu": [], "cuda": []}
+    for device, told in losses.items():
         settings = replace(own, out_dir=tmp_path / device, device=device)
-        train_backbone(settings, lambda record, _: told.append(record.loss))
-        losses[device] = told
+        train_backbone(settings, lambda record, _, told=told: told.append(record.loss))
     np.testing.assert_allclose(losses["cuda"], losses["cpu"], rtol=1e-3)
 
 

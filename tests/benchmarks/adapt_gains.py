@@ -13,6 +13,7 @@ import copy
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,21 +39,29 @@ from mrcli.training.state import Schedule, TrainingState
 
 PATTERNS = ("Uniform8", "ktGaussian8", "Uniform16", "ktRadial16")
 RATES = (3e-5, 1e-4, 3e-4)  # of full fine-tuning, the best of which counts
-SEED = 77
+SEED, SIZE = 77, Reduction(0.5, 6, 1)
 
 
 class Patient:
     """One simulated scan: its full sampling, its truth, and trials as the options say."""
 
-    def __init__(self, site, protocol, number, cohort):
-        reduction = Reduction(0.5, 6, 1)
-        recipe = ScanRecipe(site, protocol, number, SEED, cohort, reduction=reduction)
+    def __init__(self, site, protocol, number, cohort, size=SIZE, change=None):
+        recipe = ScanRecipe(site, protocol, number, SEED, cohort, reduction=size)
         one = simulate_slice(plan_scan(recipe), 0)
         one = without_oversampling(one, site.readout_oversampling)
+        one = one if change is None else change(one)
         everywhere = torch.ones(1, 1, one.kspace.shape[-2], 1, dtype=torch.bool)
         self.full = calibrated_slice(one.kspace.clone(), everywhere, Calibration(None, 0.0))
         self.truth = one.truth.abs() / self.full.scale
         self.modality, self.key = protocol.modality, f"{site.name} {number} {cohort}"
+
+    def corrupt(self):
+        """Shuffle frames and lines: what is stored is no image any more."""
+        random = generator_of(SEED, self.key, "corrupt")
+        n_frames, _, n_y, _ = self.full.kspace.shape
+        lines = torch.randperm(n_y, generator=random)
+        frames = torch.randperm(n_frames, generator=random)
+        self.full = replace(self.full, kspace=self.full.kspace[frames][:, :, lines])
 
     def masks(self):
         n_frames, _, *matrix = self.full.kspace.shape
